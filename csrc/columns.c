@@ -1,0 +1,49 @@
+/* columns.c: pairs that lie one behind the other in memory, with their sizes beside them.
+ *
+ * columns := keys: bytes*  key_sizes: u32*  values: bytes*  value_sizes: u32*
+ * A value size of 0xFFFFFFFF marks a deletion and takes no bytes.  In memory only. */
+#include "pickle.h"
+
+int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes, size_t values_size,
+                      const uint32_t *value_sizes) {
+    uint64_t keys_sum = 0, values_sum = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (key_sizes[i] > OOR_KEY_SIZE_MAX)
+            return oor_fail(OOR_E_LIMIT, NULL, "key %llu is %u bytes long, the limit is %d",
+                            (unsigned long long)i, key_sizes[i], OOR_KEY_SIZE_MAX);
+        keys_sum += key_sizes[i];
+        if (value_sizes[i] == OOR_TOMBSTONE) continue;
+        if (value_sizes[i] > OOR_VALUE_SIZE_MAX)
+            return oor_fail(OOR_E_LIMIT, NULL, "value %llu is %u bytes long, the limit is %d",
+                            (unsigned long long)i, value_sizes[i], OOR_VALUE_SIZE_MAX);
+        values_sum += value_sizes[i];
+    }
+    if (keys_sum != keys_size || values_sum != values_size)
+        return oor_fail(OOR_E_LIMIT, NULL, "the sizes add up to %llu and %llu bytes, the columns hold %zu and %zu",
+                        (unsigned long long)keys_sum, (unsigned long long)values_sum, keys_size, values_size);
+    return 0;
+}
+
+int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
+                        const uint8_t *values, size_t values_size, const uint32_t *value_sizes,
+                        oor_buffer *out) {
+    int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
+    if (rc < 0) return rc;
+    out->size = 0;
+    rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM + keys_size + values_size +
+                                     (size_t)count * 2 * OOR_PICKLE_BYTES_ROOM);
+    if (rc < 0) return rc;
+    oor_pickle_raw(out, "\x80\x03}(", 4);
+    for (uint64_t i = 0; i < count; i++) {
+        oor_pickle_bytes(out, keys, key_sizes[i]);
+        keys += key_sizes[i];
+        if (value_sizes[i] == OOR_TOMBSTONE) {
+            oor_pickle_raw(out, "N", 1);
+        } else {
+            oor_pickle_bytes(out, values, value_sizes[i]);
+            values += value_sizes[i];
+        }
+    }
+    oor_pickle_raw(out, "u.", 2);
+    return 0;
+}

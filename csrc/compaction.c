@@ -1,0 +1,4 @@
+#include "core.h"
+
+extern int oor_room_compaction;
+int oor_room_compaction;

@@ -1,0 +1,4 @@
+#include "core.h"
+
+extern int oor_room_filter;
+int oor_room_filter;

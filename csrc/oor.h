@@ -1,0 +1,452 @@
+/* oor.h: the whole C API of the engine.  Bytes: docs/formats/.
+ *
+ * Ownership: an object made by X_new or X_open belongs to the caller until X_free or X_close; what a
+ *            struct points to belongs to the object that filled it, until the next call on that object.
+ * Threads:   each section says who may call what at once; a call never touches the interpreter, so
+ *            the caller holds no interpreter lock meanwhile.
+ * Invariants:
+ * (1) A function returns >= 0 for an answer and a negative oor_code for a failure; oor_last_error()
+ *     of the same thread then says what happened and where.
+ * (2) A length read from a disk is used only after the checksum that covers it has been verified.
+ * (3) Nothing but io.c makes a system call that touches storage. */
+#ifndef OOR_H
+#define OOR_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The build cuts the declarations between the two marks below into the cffi cdef. */
+/* cdef: begin */
+
+/* ---- errors (core.c) ------------------------------------------------------------------------ */
+
+enum oor_code {
+    OOR_E_IO = -1,       /* the system refused; sys_errno says why */
+    OOR_E_FULL = -2,     /* no room: ENOSPC or EDQUOT; nothing was changed, the call may be repeated */
+    OOR_E_CORRUPT = -3,  /* bytes that were promised are not there */
+    OOR_E_FORMAT = -4,   /* bytes of a format or version that this build does not read */
+    OOR_E_MEMORY = -5,   /* an allocation failed */
+    OOR_E_LIMIT = -6,    /* an argument is past a documented limit */
+    OOR_E_FAILED = -7,   /* an earlier failure has made this object read-only */
+    OOR_E_TIMEOUT = -8,  /* the time given to a wait has passed */
+    OOR_E_CANCELLED = -9 /* the caller asked the work to stop */
+};
+
+/* What the last failed call of this thread found.  Fields that do not apply are 0 or empty. */
+typedef struct {
+    int32_t code;
+    int32_t sys_errno;
+    uint64_t segment;
+    uint64_t offset;
+    uint64_t first_lsn;
+    uint64_t last_lsn;
+    char what[192];
+    char path[1024];
+} oor_error;
+
+/* Never NULL; valid until this thread's next failed call. */
+const oor_error *oor_last_error(void);
+
+/* 1 when asserts are alive in this build: they must be, in every build. */
+int oor_asserts_alive(void);
+
+/* ---- buffers (core.c): bytes that C fills and the caller reads ------------------------------- */
+
+typedef struct {
+    uint8_t *data;
+    size_t size;
+    size_t capacity;
+} oor_buffer;
+
+oor_buffer *oor_buffer_new(void);
+void oor_buffer_free(oor_buffer *buffer);
+
+/* ---- crc32c (crc32c.c) ----------------------------------------------------------------------- */
+
+/* The CRC32C (Castagnoli) of data behind bytes whose CRC is `crc`; 0 starts one. */
+uint32_t oor_crc32c(uint32_t crc, const uint8_t *data, size_t size);
+/* The stored form of a CRC: rotated and offset, so that bytes which hold CRCs can be checksummed. */
+uint32_t oor_crc32c_mask(uint32_t crc);
+/* The implementation in force: "avx512", "sse42", "armv8" or "portable". */
+const char *oor_crc32c_name(void);
+/* Puts `name` in force; returns 1, or 0 where this build or this CPU does not have it. */
+int oor_crc32c_force(const char *name);
+
+/* ---- io: the one door to the disk (io.c) ------------------------------------------------------
+ * Threads: all calls are safe at once.  `path` beside an fd is for the error only. */
+
+enum oor_open_flags {
+    OOR_OPEN_READ = 1,
+    OOR_OPEN_WRITE = 2,
+    OOR_OPEN_CREATE = 4,
+    OOR_OPEN_EXCLUSIVE = 8,
+    OOR_OPEN_TRUNCATE = 16,
+    OOR_OPEN_DIRECT = 32, /* O_DIRECT: offset, size and memory aligned to OOR_BLOCK */
+    OOR_OPEN_DSYNC = 64   /* each write is durable when it returns */
+};
+enum { OOR_BLOCK = 4096 };
+
+int oor_io_open(const char *path, uint32_t flags);
+int oor_io_close(int fd, const char *path);
+int64_t oor_io_size(int fd, const char *path);
+/* Reads until `size` bytes or end of file; returns how many. */
+int64_t oor_io_read(int fd, const char *path, uint8_t *data, size_t size, uint64_t offset);
+/* Writes all of it or fails. */
+int oor_io_write(int fd, const char *path, const uint8_t *data, size_t size, uint64_t offset);
+int oor_io_sync(int fd, const char *path);
+int oor_io_truncate(int fd, const char *path, uint64_t size);
+/* Reserves blocks; falls back to nothing where the file system cannot. */
+int oor_io_allocate(int fd, const char *path, uint64_t offset, uint64_t size);
+int oor_io_rename(const char *from, const char *to);
+int oor_io_link(const char *from, const char *to);
+int oor_io_unlink(const char *path);
+int oor_io_make_dir(const char *path);
+int oor_io_sync_dir(const char *path);
+/* Takes the exclusive advisory lock of an open file: 1 taken, 0 somebody else has it. */
+int oor_io_lock(int fd, const char *path);
+/* Names of a directory's entries, each ended by a zero byte, without "." and ".."; returns their count. */
+int64_t oor_io_list(const char *path, oor_buffer *out);
+/* 1 there, 0 not there. */
+int oor_io_exists(const char *path);
+
+/* The recording and failing table (io_trace.c).  One at a time; for tests and for the crash explorer. */
+enum oor_io_op {
+    OOR_OP_OPEN = 1, OOR_OP_CLOSE = 2, OOR_OP_READ = 3, OOR_OP_WRITE = 4, OOR_OP_SYNC = 5,
+    OOR_OP_TRUNCATE = 6, OOR_OP_ALLOCATE = 7, OOR_OP_RENAME = 8, OOR_OP_LINK = 9, OOR_OP_UNLINK = 10,
+    OOR_OP_MAKE_DIR = 11, OOR_OP_SYNC_DIR = 12, OOR_OP_LOCK = 13, OOR_OP_LIST = 14, OOR_OP_SIZE = 15,
+    OOR_OP_MAP = 16, OOR_OP_STORE = 17, OOR_OP_EXISTS = 18, OOR_OP_MARK = 19
+};
+enum oor_fault_how {
+    OOR_FAULT_BEFORE = 0,  /* not done, error */
+    OOR_FAULT_AFTER = 1,   /* done, error */
+    OOR_FAULT_PARTIAL = 2, /* `amount` bytes done; a short count for READ and WRITE, then the rest goes on */
+    OOR_FAULT_TORN = 3     /* `amount` bytes done, error */
+};
+enum { OOR_TRACE_PAYLOADS = 1 };
+
+int oor_trace_install(uint32_t flags);
+void oor_trace_remove(void);
+/* Puts a note of the caller's between the operations. */
+int oor_trace_mark(const char *text);
+/* Moves the events so far to `out` (grammar: io_trace.c); returns how many. */
+int64_t oor_trace_take(oor_buffer *out);
+/* The nth (from 1) operation from now on whose bit (1 << op) is in `ops` and whose path contains
+ * `path_part` (NULL: any) meets this fault; every later one too if `forever`. */
+int oor_trace_fault(uint64_t nth, uint32_t ops, const char *path_part, int32_t sys_errno, int how,
+                    uint64_t amount, int forever);
+/* How many operations have met a fault since the last oor_trace_fault. */
+uint64_t oor_trace_faults_met(void);
+
+/* ---- log (frame.c, wal.c, wal_segment.c, wal_tail.c) ------------------------------------------
+ * Threads: append, put, copy and mark_* take the log's own lock; sync waits without it. */
+
+enum { OOR_SEGMENT_HEADER_SIZE = 4096, OOR_FRAME_HEADER_SIZE = 40, OOR_OP_HEADER_SIZE = 7 };
+enum { OOR_KEY_SIZE_MAX = 65535, OOR_VALUE_SIZE_MAX = 268435456, OOR_FRAME_SIZE_MAX = 1073741824 };
+#define OOR_TOMBSTONE 0xFFFFFFFF /* as a value size: this mutation deletes */
+
+enum oor_wal_flags {
+    OOR_WAL_BUFFERED = 1,     /* never O_DIRECT: pwrite and fdatasync */
+    OOR_WAL_BLOCK_PADDING = 2 /* a block that was synced is never written again */
+};
+
+typedef struct {
+    uint8_t database_id[16];
+    uint64_t epoch;         /* this incarnation's; higher than any before it */
+    uint64_t first_segment; /* the number of the first segment to make */
+    uint64_t next_lsn;      /* the LSN of the next new mutation */
+    uint64_t segment_size;  /* bytes, a multiple of OOR_BLOCK */
+    uint64_t tail_size;     /* bytes of each half of the shared tail, a multiple of OOR_BLOCK */
+    uint32_t flags;
+    uint32_t sync_interval_us; /* 0: nobody syncs by time */
+    uint32_t spare_segments;   /* freed segments kept for reuse */
+    uint32_t reserved;
+} oor_wal_options;
+
+typedef struct {
+    uint64_t next_lsn;
+    uint64_t durable_lsn;    /* every mutation up to here is on stable storage */
+    uint64_t segment;        /* the current one's number */
+    uint64_t segment_offset; /* its end of log */
+    uint64_t live_bytes;     /* size of all segments that hold frames */
+    uint64_t segment_count;
+    uint64_t appended_bytes; /* frames made since the start, without padding */
+    uint64_t written_bytes;  /* sent to segments, rewritten blocks and headers included */
+    uint64_t syncs;
+    uint64_t frames;
+    uint64_t rotations;
+    uint64_t recycled;
+    uint64_t stall_us;        /* waited by appends for room in the tail or for a segment */
+    uint64_t window_us_max;   /* the longest that a mutation stayed logged and not durable */
+    uint64_t window_bytes_max;
+    uint64_t window_lsns_max;
+    int32_t failed;           /* 0, or the oor_code that ended writing */
+    int32_t direct;           /* 1: O_DIRECT | O_DSYNC is in force */
+} oor_wal_state;
+
+typedef struct {
+    uint64_t number;
+    uint64_t first_lsn;
+    uint64_t last_lsn; /* 0 while the segment is current */
+    uint64_t size;
+} oor_wal_segment;
+
+typedef struct oor_wal oor_wal;
+typedef struct oor_walscan oor_walscan;
+
+/* Makes the first segment of an epoch, of at least `room` bytes.  Nothing is appended before
+ * oor_wal_start but what oor_wal_copy brings forward. */
+int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room, oor_wal **out);
+/* Appends the frames of the chunk that `scan` returned last, with their LSNs. */
+int oor_wal_copy(oor_wal *wal, const oor_walscan *scan);
+/* Writes and syncs what was copied; durable when it returns. */
+int oor_wal_finish_copy(oor_wal *wal);
+/* Opens the log for appends: the shared tail, the timed sync, the next segment made ahead. */
+int oor_wal_start(oor_wal *wal);
+/* One mutation as one frame.  value_size OOR_TOMBSTONE deletes.  Returns its LSN. */
+int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                    uint32_t value_size);
+/* `count` mutations as one frame, atomic.  Keys and values lie one behind the other.  Returns the LSN
+ * of the first.  With `stamp`, the first 8 bytes of each value become its LSN (little-endian); the
+ * values must then be writable memory of the caller's and at least 8 bytes each. */
+int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                       const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                       const uint32_t *value_sizes, int stamp);
+/* Returns 0 when every mutation up to `lsn` is durable; timeout_us < 0 waits for ever. */
+int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
+/* As oor_wal_sync, but only waits for a sync that somebody else (the timed one) makes. */
+int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
+void oor_wal_read_state(oor_wal *wal, oor_wal_state *out);
+/* Segments in order, the current one last; returns their count, fills at most `capacity`. */
+int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity);
+/* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn`; returns how many. */
+int64_t oor_wal_release(oor_wal *wal, uint64_t lsn);
+/* Writes a seal frame, which promises all before it, and syncs. */
+int oor_wal_seal(oor_wal *wal);
+/* Stops the threads and closes files.  Does not seal or sync. */
+void oor_wal_close(oor_wal *wal);
+
+/* ---- log reader (walscan.c) -------------------------------------------------------------------
+ * Threads: one caller at a time an object.  Reads only. */
+
+enum oor_segment_header_state {
+    OOR_HEADER_GOOD = 0,
+    OOR_HEADER_BLANK = 1,   /* zeros, or a file too short to hold one */
+    OOR_HEADER_OTHER = 2,   /* whole, but of another use of the file: a recycled one, not begun */
+    OOR_HEADER_DAMAGED = 3, /* neither; frames_found tells whether frames of this segment follow */
+    OOR_HEADER_FORMAT = 4   /* a format version this build does not read */
+};
+enum oor_segment_end {
+    OOR_END_FILE = 0,  /* frames up to the end of the file */
+    OOR_END_ZEROS = 1, /* nothing but zeros behind the last frame */
+    OOR_END_BAD = 2,   /* bytes behind the last frame that are no frame of this segment */
+    OOR_END_SEAL = 3   /* the last frame is a seal */
+};
+
+typedef struct {
+    uint64_t number;
+    uint64_t file_size;
+    uint64_t epoch;
+    uint64_t first_lsn;         /* as the header says */
+    uint64_t previous_segment;  /* 0: none */
+    uint64_t previous_last_lsn; /* the last LSN of the one before, as the header says */
+    uint64_t end;               /* offset behind the last whole frame */
+    uint64_t frames;
+    uint64_t records;
+    uint64_t last_lsn;     /* of the contiguous run; 0: no record */
+    uint64_t next_lsn;     /* what the next record would have */
+    uint64_t promised_lsn; /* the highest durable LSN that any whole frame here states, behind the end too */
+    uint64_t highest_lsn;  /* the highest LSN of any whole frame, behind the end too */
+    uint64_t later_frames; /* whole frames behind the end */
+    uint64_t later_offset; /* where the first of them is */
+    uint64_t tail_frames;  /* of `frames`, those that only the shared tail had */
+    uint64_t lsn_bound;    /* no LSN at or above this was ever given in this segment */
+    int32_t header;        /* oor_segment_header_state */
+    int32_t ended;         /* oor_segment_end */
+    int32_t frames_found;  /* with a damaged header: frames of this number and epoch follow it */
+    int32_t reserved;
+} oor_segment_info;
+
+typedef struct oor_tail oor_tail;
+
+/* Reads the shared tail that an incarnation left; an absent or foreign file is an empty tail. */
+int oor_tail_read(const char *path, const uint8_t *database_id, uint64_t epoch, oor_tail **out);
+void oor_tail_free(oor_tail *tail);
+
+/* Reads one segment whole, verifying each frame; `tail` (NULL: none) continues the newest. */
+int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
+                        const oor_tail *tail, oor_segment_info *out);
+
+/* What a chunk of redo holds. */
+typedef struct {
+    uint64_t frames;
+    uint64_t records;
+    uint64_t bytes;     /* of frames */
+    uint64_t first_lsn; /* 0: no record in this chunk */
+    uint64_t last_lsn;
+    uint64_t offset;    /* of the first frame */
+    uint64_t pickle_size;
+} oor_walscan_chunk;
+
+/* Reads the records of frames whose last LSN is above `after_lsn`. */
+int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
+                     const oor_tail *tail, uint64_t after_lsn, oor_walscan **out);
+/* The next frames, about `bytes` of them, as a pickled dict key -> value or None in `out`, later
+ * records over earlier ones.  Returns 1, or 0 at the end. */
+int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk);
+void oor_walscan_close(oor_walscan *scan);
+
+/* The frame at `offset` of a segment, for people who look. */
+typedef struct {
+    uint64_t offset;
+    uint64_t size; /* with its header and padding */
+    uint64_t first_lsn;
+    uint64_t durable_lsn;
+    uint32_t header_crc;
+    uint32_t body_crc;
+    uint32_t body_size;
+    uint32_t op_count;
+    uint32_t flags;
+    uint32_t reserved;
+} oor_frame_info;
+/* Returns 1 and fills `out` when a whole frame of this segment is at `offset`, else 0. */
+int oor_frame_inspect(const uint8_t *segment, size_t size, uint64_t offset, oor_frame_info *out);
+
+/* ---- tables (block.c, filter.c, table_build.c, table_read.c, cache.c) -------------------------
+ * Threads: a table, a cache and a version are safe for all callers at once; a run is not. */
+
+enum oor_codec { OOR_CODEC_NONE = 0, OOR_CODEC_ZSTD = 1, OOR_CODEC_LZ4 = 2 };
+
+typedef struct {
+    uint32_t block_size;       /* bytes of a data block before it is closed */
+    uint32_t restart_interval; /* entries between whole keys */
+    uint32_t filter_bits;      /* a key; 0: no filter */
+    uint32_t codec;
+} oor_table_options;
+
+typedef struct {
+    uint64_t number;
+    uint64_t file_size;
+    uint64_t uid; /* of the content: checked against the manifest when the table is opened */
+    uint64_t entries;
+    uint64_t tombstones;
+    uint64_t key_bytes;
+    uint64_t value_bytes;
+    uint64_t blocks;
+    uint64_t first_lsn;
+    uint64_t last_lsn;
+    const uint8_t *smallest; /* both owned by the object that filled this struct */
+    const uint8_t *largest;
+    uint32_t smallest_size;
+    uint32_t largest_size;
+} oor_table_props;
+
+typedef struct oor_cache oor_cache;
+typedef struct oor_table oor_table;
+typedef struct oor_run oor_run;
+typedef struct oor_version oor_version;
+typedef struct oor_merge oor_merge;
+typedef struct oor_compaction oor_compaction;
+
+typedef struct {
+    uint64_t capacity;
+    uint64_t used;
+    uint64_t pinned; /* index and filter bytes of open tables */
+    uint64_t hits;
+    uint64_t misses;
+    uint64_t evictions;
+    uint64_t filter_checks;
+    uint64_t filter_skips; /* tables not looked into because their filter said no */
+    uint64_t filter_misses; /* looked into for nothing: the filter said maybe */
+} oor_cache_stats;
+
+oor_cache *oor_cache_new(uint64_t capacity);
+void oor_cache_free(oor_cache *cache); /* after every table that uses it */
+void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out);
+
+/* A run collects pairs in any order, each key once, and writes them as one table. */
+oor_run *oor_run_new(void);
+void oor_run_free(oor_run *run);
+int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_size,
+                const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                const uint32_t *value_sizes);
+/* Sorts and writes; the file is whole and synced when it returns, its name is not. */
+int oor_run_write(oor_run *run, const char *path, uint64_t number, const oor_table_options *options,
+                  uint64_t first_lsn, uint64_t last_lsn, oor_table_props *out);
+
+/* Opens a table and verifies footer, properties, index and filter; `uid` 0 takes any. */
+int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid, oor_cache *cache,
+                   oor_table **out);
+void oor_table_close(oor_table *table);
+void oor_table_read_props(const oor_table *table, oor_table_props *out);
+/* Reads every byte: checksums, key order, counts, filter membership. */
+int oor_table_verify(oor_table *table);
+
+/* ---- reads (version.c, merge.c) --------------------------------------------------------------- */
+
+enum oor_lookup { OOR_ABSENT = 0, OOR_FOUND = 1, OOR_DELETED = 2 };
+
+typedef struct {
+    const uint8_t *data; /* this thread's, until its next lookup */
+    size_t size;
+} oor_value;
+
+/* The tables of level 0 come first, newest first, then each deeper level in key order. */
+oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t levels);
+void oor_version_free(oor_version *version);
+int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value *out);
+/* A pickled list of value or None, in the order asked, in `out`; returns how many were found. */
+int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
+                             size_t keys_size, const uint32_t *key_sizes, oor_buffer *out);
+
+enum oor_merge_flags { OOR_MERGE_REVERSE = 1, OOR_MERGE_KEYS_ONLY = 2, OOR_MERGE_HAS_STOP = 4,
+                       OOR_MERGE_HAS_START = 8 };
+
+/* Walks start <= key < stop, up or down, over all tables of a version and one run of newer pairs. */
+oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
+                         const uint8_t *stop, size_t stop_size, uint32_t flags);
+void oor_merge_free(oor_merge *merge);
+/* The next window of the newer pairs, in walking order, copied; they hide what tables hold.  While
+ * `last` is 0 the walk stops at the window's end and asks for more. */
+int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size_t keys_size,
+                     const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                     const uint32_t *value_sizes, int last);
+enum oor_merge_step { OOR_MERGE_END = 0, OOR_MERGE_MORE = 1, OOR_MERGE_NEEDS_WINDOW = 2 };
+/* At most `pairs` pairs as a pickled list of (key, value), or of keys; returns an oor_merge_step. */
+int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
+
+/* ---- compaction (compaction.c) ---------------------------------------------------------------- */
+
+typedef struct {
+    uint64_t entries_in;
+    uint64_t entries_out;
+    uint64_t shadowed;   /* dropped: a newer entry of the key is in the inputs */
+    uint64_t tombstones; /* dropped: nothing below can hold the key */
+    uint64_t bytes_in;
+    uint64_t bytes_out;
+} oor_compaction_counts;
+
+/* Inputs newest first; `below` are the tables of deeper levels that overlap them. */
+oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_count,
+                                   oor_table *const *below, uint32_t below_count);
+void oor_compaction_free(oor_compaction *compaction);
+/* Writes the next output table, whole and synced; returns 1, or 0 when no entry was left. */
+int oor_compaction_next(oor_compaction *compaction, const char *path, uint64_t number,
+                        const oor_table_options *options, uint64_t size_max, oor_table_props *out);
+void oor_compaction_read_counts(const oor_compaction *compaction, oor_compaction_counts *out);
+/* From any thread: the running call stops with OOR_E_CANCELLED. */
+void oor_compaction_cancel(oor_compaction *compaction);
+
+/* ---- columns (columns.c) ---------------------------------------------------------------------- */
+
+/* The pairs as a pickled dict key -> value or None, later ones over earlier ones. */
+int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
+                        const uint8_t *values, size_t values_size, const uint32_t *value_sizes,
+                        oor_buffer *out);
+
+/* ---- element sets (tle.c) --------------------------------------------------------------------- */
+/* tle: begin */
+/* tle: end */
+
+/* cdef: end */
+
+#endif

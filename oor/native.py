@@ -1,0 +1,261 @@
+"""The border to the C half: the only module that imports the compiled one.
+
+It turns negative codes into exceptions, owns the handles that C gives out, and offers the door to the
+disk (csrc/io.c) to the few Python rooms that need files of their own. A call costs 50 to 100 ns and
+drops the interpreter lock; a `bytes` argument adds 120 ns, so bulk work crosses once with columns.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import threading
+from array import array
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from oor._native import ffi, lib
+from oor.errors import (
+    CancelledError,
+    CorruptionError,
+    DiskFullError,
+    FailedError,
+    FormatError,
+    LimitError,
+    OorError,
+    StorageError,
+    WaitTimeout,
+)
+
+__all__ = ["Buffer", "Columns", "check", "ffi", "lib", "loads", "owned"]
+
+TOMBSTONE: int = 0xFFFFFFFF
+"""As a value size: this mutation deletes (OOR_TOMBSTONE)."""
+
+_BY_CODE: dict[int, type[OorError]] = {
+    lib.OOR_E_IO: StorageError,
+    lib.OOR_E_FULL: DiskFullError,
+    lib.OOR_E_CORRUPT: CorruptionError,
+    lib.OOR_E_FORMAT: FormatError,
+    lib.OOR_E_LIMIT: LimitError,
+    lib.OOR_E_FAILED: FailedError,
+    lib.OOR_E_TIMEOUT: WaitTimeout,
+    lib.OOR_E_CANCELLED: CancelledError,
+}
+
+loads = pickle.loads
+"""Reads what csrc/pickle.h wrote. Never given bytes that a disk or a user supplied as they stand."""
+
+
+def _error(code: int) -> BaseException:
+    found = lib.oor_last_error()
+    what = ffi.string(found.what).decode("utf-8", "replace")
+    if code == lib.OOR_E_MEMORY:
+        return MemoryError(what)
+    cls = _BY_CODE[code]
+    errno = found.sys_errno or None
+    if errno is not None:
+        what = f"{what}: {os.strerror(errno)}"
+    path = ffi.string(found.path).decode("utf-8", "surrogateescape")
+    return cls(
+        what,
+        path=path or None,
+        segment=found.segment or None,
+        offset=found.offset if found.segment or found.offset else None,
+        first_lsn=found.first_lsn or None,
+        last_lsn=found.last_lsn or None,
+        errno=errno,
+    )
+
+
+def check(code: int) -> int:
+    """Return `code` if it is an answer (>= 0), else raise what this thread's last error says."""
+    if code < 0:
+        raise _error(code)
+    return code
+
+
+def owned(pointer: Any, free: Any, size: int = 0) -> Any:
+    """Tie a new C object to its destructor; the collector is the backstop of an explicit close."""
+    if pointer == ffi.NULL:
+        raise _error(lib.oor_last_error().code) if lib.oor_last_error().code else MemoryError()
+    return ffi.gc(pointer, free, size)
+
+
+class Buffer:
+    """Memory that C fills and Python reads; reused from call to call by one thread at a time."""
+
+    __slots__ = ("raw",)
+
+    def __init__(self) -> None:
+        self.raw = owned(lib.oor_buffer_new(), lib.oor_buffer_free)
+
+    def view(self) -> Any:
+        """The bytes as a buffer object, valid until the next call that fills this one."""
+        return ffi.buffer(self.raw.data, self.raw.size)
+
+    def bytes(self) -> bytes:
+        """A copy of the bytes."""
+        return bytes(self.view()) if self.raw.size else b""
+
+    def load(self) -> Any:
+        """The Python object that C wrote here."""
+        return loads(self.view())
+
+
+class Columns:
+    """Pairs laid out for one crossing: joined keys and values, and an array of sizes for each."""
+
+    __slots__ = ("count", "key_sizes", "keys", "value_sizes", "values")
+
+    def __init__(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
+        self.count = len(keys)
+        self.keys = b"".join(keys)
+        self.key_sizes = sizes(keys)
+        try:
+            self.values = b"".join(values)  # type: ignore[arg-type]
+            self.value_sizes = sizes(values)  # type: ignore[arg-type]
+        except TypeError:
+            self.values = b"".join([value for value in values if value is not None])
+            self.value_sizes = array("I", [TOMBSTONE if v is None else len(v) for v in values])
+
+    def arguments(self) -> tuple[Any, ...]:
+        """(count, keys, keys_size, key_sizes, values, values_size, value_sizes), as C takes them."""
+        return (
+            self.count,
+            self.keys,
+            len(self.keys),
+            ffi.from_buffer("uint32_t[]", self.key_sizes),
+            self.values,
+            len(self.values),
+            ffi.from_buffer("uint32_t[]", self.value_sizes),
+        )
+
+
+def sizes(items: Iterable[bytes]) -> array[int]:
+    """The lengths of `items` as an array of u32."""
+    return array("I", list(map(len, items)))
+
+
+# ---- the door to the disk ---------------------------------------------------------------------
+
+READ: int = lib.OOR_OPEN_READ
+WRITE: int = lib.OOR_OPEN_WRITE
+CREATE: int = lib.OOR_OPEN_CREATE
+EXCLUSIVE: int = lib.OOR_OPEN_EXCLUSIVE
+TRUNCATE: int = lib.OOR_OPEN_TRUNCATE
+
+
+class File:
+    """One open file behind the door. Errors carry its path. Not for two threads at once."""
+
+    __slots__ = ("_fd", "_raw_path", "path")
+
+    def __init__(self, path: str, flags: int) -> None:
+        self.path = path
+        self._raw_path = os.fsencode(path)
+        self._fd = check(lib.oor_io_open(self._raw_path, flags))
+
+    def __enter__(self) -> File:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def fd(self) -> int:
+        """The descriptor; -1 once closed."""
+        return self._fd
+
+    def size(self) -> int:
+        """Length in bytes."""
+        return check(lib.oor_io_size(self._fd, self._raw_path))
+
+    def read(self, size: int, offset: int = 0) -> bytes:
+        """Up to `size` bytes at `offset`; fewer only at the end of the file."""
+        data = ffi.new("uint8_t[]", max(size, 1))
+        got = check(lib.oor_io_read(self._fd, self._raw_path, data, size, offset))
+        return bytes(ffi.buffer(data, got))
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`, or raise."""
+        check(lib.oor_io_write(self._fd, self._raw_path, data, len(data), offset))
+
+    def sync(self) -> None:
+        """Return when what was written is on stable storage. A failure is final: never retry."""
+        check(lib.oor_io_sync(self._fd, self._raw_path))
+
+    def truncate(self, size: int) -> None:
+        """Set the length."""
+        check(lib.oor_io_truncate(self._fd, self._raw_path, size))
+
+    def lock(self) -> bool:
+        """Take the exclusive advisory lock; False if somebody else has it."""
+        return bool(check(lib.oor_io_lock(self._fd, self._raw_path)))
+
+    def close(self) -> None:
+        """Close; an error of the close is raised, since it can be the report of a lost write."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            check(lib.oor_io_close(fd, self._raw_path))
+
+
+def read_file(path: str) -> bytes:
+    """The whole content of a small file (manifest, CURRENT, LOCK)."""
+    with File(path, READ) as file:
+        return file.read(file.size())
+
+
+def rename(source: str, target: str) -> None:
+    """Rename; durable only after `sync_dir` of the directory."""
+    check(lib.oor_io_rename(os.fsencode(source), os.fsencode(target)))
+
+
+def link(source: str, target: str) -> None:
+    """Give a file a second name; durable only after `sync_dir`."""
+    check(lib.oor_io_link(os.fsencode(source), os.fsencode(target)))
+
+
+def unlink(path: str) -> None:
+    """Remove a name; durable only after `sync_dir`."""
+    check(lib.oor_io_unlink(os.fsencode(path)))
+
+
+def make_dir(path: str) -> None:
+    """Make a directory; its name is durable only after `sync_dir` of the parent."""
+    check(lib.oor_io_make_dir(os.fsencode(path)))
+
+
+def sync_dir(path: str) -> None:
+    """Make the names in a directory durable."""
+    check(lib.oor_io_sync_dir(os.fsencode(path)))
+
+
+def exists(path: str) -> bool:
+    """Whether there is something of that name."""
+    return bool(check(lib.oor_io_exists(os.fsencode(path))))
+
+
+_listing = threading.local()
+
+
+def list_dir(path: str) -> list[str]:
+    """The names in a directory, sorted."""
+    buffer = getattr(_listing, "buffer", None)
+    if buffer is None:
+        buffer = _listing.buffer = Buffer()
+    check(lib.oor_io_list(os.fsencode(path), buffer.raw))
+    return sorted(os.fsdecode(name) for name in buffer.bytes().split(b"\0") if name)
+
+
+def replace_atomic(path: str, data: bytes) -> None:
+    """Put `data` under `path` so that a crash shows the old content or the new, whole.
+
+    Write `path`.tmp, sync, rename, sync the directory.
+    """
+    temporary = path + ".tmp"
+    with File(temporary, WRITE | CREATE | TRUNCATE) as file:
+        file.write(data, 0)
+        file.sync()
+    rename(temporary, path)
+    sync_dir(os.path.dirname(path))
