@@ -1,0 +1,26 @@
+/* crc32c.h: the implementations behind oor_crc32c, one file an instruction set.
+ *
+ * Ownership: nothing is allocated.
+ * Threads:   pure functions.
+ * Invariants:
+ * (1) An oor_crc32c_function works on the inverted state: the caller inverts before and after.
+ * (2) An implementation is in the list only when this CPU and its operating system can run it. */
+#ifndef OOR_CRC32C_H
+#define OOR_CRC32C_H
+
+#include "core.h"
+
+/* The Castagnoli polynomial, bit-reflected. */
+#define OOR_CRC32C_POLYNOMIAL 0x82F63B78U
+
+typedef uint32_t (*oor_crc32c_function)(uint32_t state, const uint8_t *data, size_t size);
+
+typedef struct {
+    const char *name;
+    oor_crc32c_function run;
+} oor_crc32c_implementation;
+
+/* What this CPU offers beyond "portable", best first, into out[0..2); returns how many. */
+int oor_crc32c_probe(oor_crc32c_implementation *out);
+
+#endif
