@@ -1,4 +1,5 @@
-/* crc32c.c: CRC32C (Castagnoli): the choice of an implementation, the portable one, and the stored form.
+/* crc32c.c: CRC32C (Castagnoli): the choice of an implementation, the portable one, and the stored
+ * form.
  *
  * crc    := u32       reflected, initial value and final inversion 0xFFFFFFFF, as in RFC 3720
  * stored := u32       crc rotated right by 15 bits, plus 0xA282EAD8 modulo 2^32
@@ -22,7 +23,8 @@ static int implementation_count;
 static void fill_slices(void) {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t state = byte;
-        for (int bit = 0; bit < 8; bit++) state = state >> 1 ^ (state & 1 ? OOR_CRC32C_POLYNOMIAL : 0);
+        for (int bit = 0; bit < 8; bit++)
+            state = state >> 1 ^ (state & 1 ? OOR_CRC32C_POLYNOMIAL : 0);
         slices[0][byte] = state;
     }
     for (uint32_t byte = 0; byte < 256; byte++)
@@ -41,10 +43,30 @@ static uint32_t portable(uint32_t state, const uint8_t *data, size_t size) {
     return state;
 }
 
-/* ---- the choice ------------------------------------------------------------------------------- */
+/* ---- what the others derive their constants from -------------------------------------------- */
 
-/* One pointer, so that other threads see the old implementation or the new, whole.  Relaxed is enough:
- * what it points to was written before any thread but the loader's could call. */
+uint32_t oor_crc32c_multiply(uint32_t a, uint32_t b) {
+    uint32_t product = 0;
+    for (; b; b <<= 1) { /* the constant term of b is its top bit */
+        if (b >> 31) product ^= a;
+        a = a >> 1 ^ (a & 1 ? OOR_CRC32C_POLYNOMIAL : 0);
+    }
+    return product;
+}
+
+uint32_t oor_crc32c_power(uint64_t n) {
+    uint32_t result = 1U << 31, square = 1U << 30; /* x^0, x^1 */
+    for (; n; n >>= 1) {
+        if (n & 1) result = oor_crc32c_multiply(result, square);
+        square = oor_crc32c_multiply(square, square);
+    }
+    return result;
+}
+
+/* ---- the choice ----------------------------------------------------------------------------- */
+
+/* One pointer, so that other threads see the old implementation or the new, whole.  Relaxed is
+ * enough: what it points to was written before any thread but the loader's could call. */
 static _Atomic(const oor_crc32c_implementation *) in_force;
 
 int oor_crc32c_force(const char *name) {
@@ -55,6 +77,13 @@ int oor_crc32c_force(const char *name) {
         }
     return 0;
 }
+
+#if !defined(OOR_CRC32C_X86) && !defined(OOR_CRC32C_ARM)
+int oor_crc32c_probe(oor_crc32c_implementation *out) {
+    (void)out;
+    return 0;
+}
+#endif
 
 /* Runs when the library is loaded, so that no call has to ask whether the choice was made. */
 __attribute__((constructor)) static void choose(void) {

@@ -1,4 +1,4 @@
-/* io.c: the one door to the disk: the table that talks to the kernel, and the calls that go through it.
+/* io.c: the one door to the disk: the table that talks to the kernel, and the calls through it.
  *
  * names := (name 0x00)*        what oor_io_list fills: a directory's entries, in the kernel's order
  *
@@ -22,7 +22,7 @@ _Static_assert(sizeof(off_t) == 8, "segments and tables are addressed with 64-bi
 /* Who may read a store is the umask's decision. */
 enum { FILE_MODE = 0666, DIR_MODE = 0777 };
 
-/* ---- the table that talks to the kernel ------------------------------------------------------- */
+/* ---- the table that talks to the kernel ----------------------------------------------------- */
 
 static int system_open(const char *path, int flags, int mode) {
     int fd = open(path, flags | O_CLOEXEC, mode);
@@ -48,7 +48,9 @@ static int64_t system_pwrite(int fd, const void *data, size_t size, uint64_t off
 
 static int system_sync(int fd) { return fdatasync(fd) ? -errno : 0; }
 
-static int system_truncate(int fd, uint64_t size) { return ftruncate(fd, (off_t)size) ? -errno : 0; }
+static int system_truncate(int fd, uint64_t size) {
+    return ftruncate(fd, (off_t)size) ? -errno : 0;
+}
 
 static int system_allocate(int fd, uint64_t offset, uint64_t size) {
     return fallocate(fd, 0, (off_t)offset, (off_t)size) ? -errno : 0;
@@ -140,14 +142,16 @@ const oor_io_table oor_io_system = {
 
 static _Atomic(const oor_io_table *) current = &oor_io_system;
 
-const oor_io_table *oor_io_current(void) { return atomic_load_explicit(&current, memory_order_acquire); }
+const oor_io_table *oor_io_current(void) {
+    return atomic_load_explicit(&current, memory_order_acquire);
+}
 
 void oor_io_install(const oor_io_table *table) {
     assert(table);
     atomic_store_explicit(&current, table, memory_order_release);
 }
 
-/* ---- open files --------------------------------------------------------------------------------- */
+/* ---- open files ----------------------------------------------------------------------------- */
 
 /* Repeats a call that a signal cut short before it did anything; `call` is evaluated each time. */
 #define UNINTERRUPTED(result, call) \
@@ -158,29 +162,36 @@ int oor_io_open(const char *path, uint32_t flags) {
     static const struct {
         uint32_t flag;
         int system;
-    } names[] = {{OOR_OPEN_CREATE, O_CREAT},   {OOR_OPEN_EXCLUSIVE, O_EXCL}, {OOR_OPEN_TRUNCATE, O_TRUNC},
-                 {OOR_OPEN_DIRECT, O_DIRECT}, {OOR_OPEN_DSYNC, O_DSYNC}};
+    } names[] = {{OOR_OPEN_CREATE, O_CREAT},
+                 {OOR_OPEN_EXCLUSIVE, O_EXCL},
+                 {OOR_OPEN_TRUNCATE, O_TRUNC},
+                 {OOR_OPEN_DIRECT, O_DIRECT},
+                 {OOR_OPEN_DSYNC, O_DSYNC}};
     uint32_t access = flags & (OOR_OPEN_READ | OOR_OPEN_WRITE);
-    if (!access) return oor_fail(OOR_E_LIMIT, path, "cannot open a file neither to read nor to write");
+    if (!access)
+        return oor_fail(OOR_E_LIMIT, path, "cannot open a file neither to read nor to write");
     int system = access == OOR_OPEN_READ ? O_RDONLY : access == OOR_OPEN_WRITE ? O_WRONLY : O_RDWR;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (flags & names[i].flag) system |= names[i].system;
     int fd;
     UNINTERRUPTED(fd, oor_io_current()->open(path, system | O_CLOEXEC, FILE_MODE));
     if (fd >= 0) return fd;
-    return oor_fail_errno(-fd, path, "cannot %s the file", flags & OOR_OPEN_CREATE ? "open or create" : "open");
+    return oor_fail_errno(-fd, path, "cannot %s the file",
+                          flags & OOR_OPEN_CREATE ? "open or create" : "open");
 }
 
 int oor_io_close(int fd, const char *path) {
     int result = oor_io_current()->close(fd);
-    /* The kernel gives the number back before it is interrupted: a second close could hit another file. */
+    /* The kernel gives the number back before it is interrupted: a second close could hit another
+     * file. */
     if (result == 0 || result == -EINTR) return 0;
     return oor_fail_errno(-result, path, "cannot close the file");
 }
 
 int64_t oor_io_size(int fd, const char *path) {
     int64_t size = oor_io_current()->size(fd);
-    return size >= 0 ? size : oor_fail_errno((int)-size, path, "cannot ask for the size of the file");
+    return size >= 0 ? size
+                     : oor_fail_errno((int)-size, path, "cannot ask for the size of the file");
 }
 
 int64_t oor_io_read(int fd, const char *path, uint8_t *data, size_t size, uint64_t offset) {
@@ -193,7 +204,8 @@ int64_t oor_io_read(int fd, const char *path, uint8_t *data, size_t size, uint64
         /* Past a direct read that met the end of the file, the place is no longer aligned. */
         if (got == -EINVAL && done && table->size(fd) == (int64_t)(offset + done)) break;
         if (got < 0)
-            return oor_fail_errno((int)-got, path, "cannot read %zu bytes at offset %" PRIu64, size, offset);
+            return oor_fail_errno((int)-got, path, "cannot read %zu bytes at offset %" PRIu64, size,
+                                  offset);
         assert((size_t)got <= size - done);
         done += (size_t)got;
     }
@@ -206,9 +218,11 @@ int oor_io_write(int fd, const char *path, const uint8_t *data, size_t size, uin
     while (done < size) {
         int64_t put;
         UNINTERRUPTED(put, table->pwrite(fd, data + done, size - done, offset + done));
-        if (put == 0) put = -EIO; /* no byte taken and no reason given: asking again could go on for ever */
+        if (put == 0)
+            put = -EIO; /* no byte taken and no reason given: asking again could go on for ever */
         if (put < 0)
-            return oor_fail_errno((int)-put, path, "cannot write %zu bytes at offset %" PRIu64, size, offset);
+            return oor_fail_errno((int)-put, path, "cannot write %zu bytes at offset %" PRIu64,
+                                  size, offset);
         assert((size_t)put <= size - done);
         done += (size_t)put;
     }
@@ -224,14 +238,17 @@ int oor_io_sync(int fd, const char *path) {
 int oor_io_truncate(int fd, const char *path, uint64_t size) {
     int result;
     UNINTERRUPTED(result, oor_io_current()->truncate(fd, size));
-    return result ? oor_fail_errno(-result, path, "cannot set the length to %" PRIu64 " bytes", size) : 0;
+    return result
+               ? oor_fail_errno(-result, path, "cannot set the length to %" PRIu64 " bytes", size)
+               : 0;
 }
 
 int oor_io_allocate(int fd, const char *path, uint64_t offset, uint64_t size) {
     int result;
     UNINTERRUPTED(result, oor_io_current()->allocate(fd, offset, size));
     if (result == 0 || result == -EOPNOTSUPP || result == -ENOSYS) return 0;
-    return oor_fail_errno(-result, path, "cannot reserve %" PRIu64 " bytes at offset %" PRIu64, size, offset);
+    return oor_fail_errno(-result, path, "cannot reserve %" PRIu64 " bytes at offset %" PRIu64,
+                          size, offset);
 }
 
 int oor_io_lock(int fd, const char *path) {
@@ -248,7 +265,7 @@ int oor_io_map(int fd, const char *path, size_t size, uint8_t **out) {
 
 void oor_io_unmap(uint8_t *map, size_t size) { oor_io_current()->unmap(map, size); }
 
-/* ---- names -------------------------------------------------------------------------------------- */
+/* ---- names ---------------------------------------------------------------------------------- */
 /* A name call is never repeated: had it been done, a second try would report the wrong thing. */
 
 int oor_io_rename(const char *from, const char *to) {
@@ -286,5 +303,6 @@ int64_t oor_io_list(const char *path, oor_buffer *out) {
 
 int oor_io_exists(const char *path) {
     int there = oor_io_current()->exists(path);
-    return there >= 0 ? there : oor_fail_errno(-there, path, "cannot look whether there is such a name");
+    return there >= 0 ? there
+                      : oor_fail_errno(-there, path, "cannot look whether there is such a name");
 }
