@@ -45,6 +45,15 @@ int oor_fail_errno(int sys_errno, const char *path, const char *format, ...) {
     return result;
 }
 
+int oor_fail_again(int code, const oor_error *earlier, const char *prefix) {
+    oor_error copy = *earlier;
+    snprintf(last_error.what, sizeof last_error.what, "%s: %.150s", prefix, copy.what);
+    memcpy(copy.what, last_error.what, sizeof copy.what);
+    last_error = copy;
+    last_error.code = code;
+    return code;
+}
+
 int oor_fail_at(uint64_t segment, uint64_t offset, uint64_t first_lsn, uint64_t last_lsn) {
     assert(last_error.code < 0);
     last_error.segment = segment;

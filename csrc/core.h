@@ -23,6 +23,8 @@ int oor_fail(int code, const char *path, const char *format, ...) __attribute__(
 /* The same for a failed system call: the code follows from sys_errno, ENOSPC and EDQUOT are OOR_E_FULL. */
 int oor_fail_errno(int sys_errno, const char *path, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* Says an earlier error again, as `code`, behind a few words of why it matters now. */
+int oor_fail_again(int code, const oor_error *earlier, const char *prefix);
 /* Adds a place in the log to this thread's last error and returns its code. */
 int oor_fail_at(uint64_t segment, uint64_t offset, uint64_t first_lsn, uint64_t last_lsn);
 

@@ -154,6 +154,7 @@ typedef struct {
     uint64_t epoch;         /* this incarnation's; higher than any before it */
     uint64_t first_segment; /* the number of the first segment to make */
     uint64_t next_lsn;      /* the LSN of the next new mutation */
+    uint64_t first_lsn;     /* of the first frame: next_lsn, or less when frames are copied forward */
     uint64_t segment_size;  /* bytes, a multiple of OOR_BLOCK */
     uint64_t tail_size;     /* bytes of each half of the shared tail, a multiple of OOR_BLOCK */
     uint32_t flags;

@@ -1,4 +1,438 @@
-#include "core.h"
+/* wal.c: the log writer: appends go to the shared tail, drains bring them to segments.  Bytes: frame.c.
+ *
+ * log     := segment*         numbers rise by one; LSNs go on from one to the next
+ * append  := make room in the active half (switch halves, go on to the next segment), encode in place
+ * drain   := for the half behind and then the active one: the segment's header if it has none yet,
+ *            the blocks from the first one not yet written whole to the end of the last frame
+ *
+ * A frame never spans two segments and, unless it is larger than a half, never two halves.  A larger one
+ * is written past the tail, straight to its segment, and is durable when its append returns. */
+#include "wal.h"
 
-extern int oor_room_wal;
-int oor_room_wal;
+#include <errno.h>
+#include <stdlib.h>
+
+typedef struct {
+    uint64_t count;
+    const uint8_t *keys;
+    const uint32_t *key_sizes;
+    const uint8_t *values;
+    const uint32_t *value_sizes;
+    uint64_t body_size;
+    int stamp;
+} batch;
+
+void oor_wal_fail(oor_wal *wal) {
+    wal->failure = *oor_last_error();
+    wal->failed = wal->failure.code;
+    pthread_cond_broadcast(&wal->changed);
+}
+
+static int refuse(const oor_wal *wal) {
+    if (!wal->failed) return oor_fail(OOR_E_FAILED, wal->dir, "the log is being closed");
+    oor_fail_again(OOR_E_FAILED, &wal->failure, "the log takes no more writes since");
+    return oor_fail_at(wal->current->header.number, wal->failure.offset, wal->durable_lsn + 1, wal->next_lsn - 1);
+}
+
+/* ---- drain ------------------------------------------------------------------------------------ */
+
+typedef struct {
+    oor_wal_half *half;
+    oor_wal_file *file;
+    uint64_t base, from, to;
+    uint64_t end_lsn;
+} region;
+
+static int write_region(oor_wal *wal, const region *r) {
+    if (!r->file->header_written) {
+        int rc = oor_wal_file_begin(wal, r->file);
+        if (rc < 0) return rc;
+        r->file->header_written = 1;
+    }
+    uint64_t first = r->from / OOR_BLOCK * OOR_BLOCK;
+    uint64_t end = oor_round_up(r->to, OOR_BLOCK);
+    assert(end - first <= wal->private_size);
+    /* A copy, since appends go on behind r->to, and bytes that change while a device takes them would
+     * break the checksums of file systems that keep some. */
+    memcpy(wal->private_copy, r->half->data + first, (size_t)(r->to - first));
+    memset(wal->private_copy + (r->to - first), 0, (size_t)(end - r->to));
+    int rc = oor_wal_file_write(wal, r->file, wal->private_copy, (size_t)(end - first), r->base + first);
+    return rc;
+}
+
+static void plan_half(oor_wal_half *half, region *regions, int *count) {
+    if (!half->file || half->used == half->drained) return;
+    regions[(*count)++] = (region){.half = half, .file = half->file, .base = half->base,
+                                   .from = half->drained, .to = half->used, .end_lsn = half->end_lsn};
+}
+
+/* Notes how long and how much was logged and not durable until now. */
+static void note_window(oor_wal *wal, uint64_t since_us, uint64_t first_lsn, uint64_t last_lsn, uint64_t bytes) {
+    if (!since_us) return;
+    uint64_t window = oor_wal_now_us() - since_us;
+    if (window > wal->counts.window_us_max) wal->counts.window_us_max = window;
+    if (bytes > wal->counts.window_bytes_max) wal->counts.window_bytes_max = bytes;
+    if (last_lsn + 1 - first_lsn > wal->counts.window_lsns_max)
+        wal->counts.window_lsns_max = last_lsn + 1 - first_lsn;
+}
+
+static void pad_to_block(oor_wal *wal);
+
+int oor_wal_drain(oor_wal *wal) {
+    assert(!wal->draining && wal->started);
+    if (wal->failed) return refuse(wal);
+    if (wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
+    region regions[2];
+    int count = 0, done = 0, rc = 0;
+    plan_half(&wal->half[!wal->active], regions, &count);
+    plan_half(&wal->half[wal->active], regions, &count);
+    uint64_t target = wal->next_lsn - 1, since = wal->window_since_us, first = wal->window_first_lsn, bytes = 0;
+    wal->draining = 1;
+    wal->window_since_us = 0;
+    pthread_mutex_unlock(&wal->lock);
+    while (done < count && (rc = write_region(wal, &regions[done])) >= 0) done++;
+    pthread_mutex_lock(&wal->lock);
+    wal->draining = 0;
+    for (int i = 0; i < done; i++) {
+        oor_wal_half *half = regions[i].half;
+        bytes += regions[i].to - regions[i].from;
+        wal->counts.written_bytes +=
+            oor_round_up(regions[i].to, OOR_BLOCK) - regions[i].from / OOR_BLOCK * OOR_BLOCK;
+        half->drained = regions[i].to;
+        if (half != &wal->half[wal->active] && half->drained == half->used) half->file = NULL;
+        if (regions[i].end_lsn - 1 > wal->durable_lsn) wal->durable_lsn = regions[i].end_lsn - 1;
+    }
+    wal->counts.syncs += (uint64_t)done;
+    if (rc >= 0) {
+        assert(count == 0 || wal->durable_lsn == target);
+        note_window(wal, since, first, target, bytes);
+        wal->drain_error.code = 0;
+    } else {
+        wal->window_since_us = since;
+        wal->window_first_lsn = first;
+        /* Without room nothing was promised and the same bytes may be written again; all else is final. */
+        if (rc == OOR_E_FULL) wal->drain_error = *oor_last_error();
+        else oor_wal_fail(wal);
+    }
+    pthread_cond_broadcast(&wal->changed);
+    return rc;
+}
+
+/* ---- room ------------------------------------------------------------------------------------- */
+
+/* The next segment becomes current; its header is written by the drain that first writes to it. */
+static void go_on_to(oor_wal *wal, oor_wal_file *next) {
+    oor_wal_file *old = wal->current;
+    old->last_lsn = wal->next_lsn - 1;
+    oor_wal_file **last = &wal->closed;
+    while (*last) last = &(*last)->next;
+    *last = old;
+    next->header.first_lsn = next->header.new_lsn = wal->next_lsn;
+    next->header.previous_segment = old->header.number;
+    next->header.previous_last_lsn = wal->next_lsn - 1;
+    next->header.size = next->size;
+    wal->current = next;
+    wal->ready = NULL;
+    wal->counts.rotations++;
+}
+
+/* Waits until the other thread has made the next segment, or has failed to since we asked. */
+static int wait_for_segment(oor_wal *wal) {
+    uint64_t ticket = ++wal->prepare_asked;
+    uint64_t since = oor_wal_now_us();
+    pthread_cond_signal(&wal->prepare_wanted);
+    while (!wal->ready && wal->prepare_done < ticket && !wal->failed && !wal->stopping)
+        pthread_cond_wait(&wal->changed, &wal->lock);
+    wal->counts.stall_us += oor_wal_now_us() - since;
+    if (wal->failed || wal->stopping) return refuse(wal);
+    if (wal->ready) return 0;
+    return oor_fail_again(wal->prepare_error.code, &wal->prepare_error, "there is no next segment");
+}
+
+static int wait_for_drain(oor_wal *wal) {
+    uint64_t since = oor_wal_now_us();
+    int rc = 0;
+    if (wal->draining) pthread_cond_wait(&wal->changed, &wal->lock);
+    else rc = oor_wal_drain(wal);
+    wal->counts.stall_us += oor_wal_now_us() - since;
+    return rc;
+}
+
+/* The other half takes over, in the same segment or at the start of the next. */
+static void switch_halves(oor_wal *wal, int same_segment) {
+    oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
+    assert(!other->file);
+    uint64_t at = half->base + half->used;
+    if (same_segment) {
+        oor_wal_tail_begin(wal, other, wal->current, at, half->data + (at / OOR_BLOCK * OOR_BLOCK - half->base));
+    } else {
+        go_on_to(wal, wal->ready);
+        oor_wal_tail_begin(wal, other, wal->current, OOR_SEGMENT_HEADER_SIZE, NULL);
+    }
+    wal->active = !wal->active;
+    if (half->used == half->drained) half->file = NULL;
+    wal->sync_asked = 1;
+    pthread_cond_signal(&wal->sync_wanted);
+}
+
+/* With padding, what fills up the last block needs room behind the frame too. */
+static uint64_t padding_room(const oor_wal *wal) {
+    return wal->options.flags & OOR_WAL_BLOCK_PADDING ? 2 * OOR_BLOCK : 0;
+}
+
+/* Returns 0 when the active half has room for a frame of `need` bytes.  May wait. */
+static int make_room(oor_wal *wal, uint64_t need) {
+    need += padding_room(wal);
+    for (;;) {
+        if (wal->failed) return refuse(wal);
+        oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
+        int fits = half->base + half->used + need <= wal->current->size;
+        int rc = 0;
+        if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
+        else if (fits && half->used + need <= wal->options.tail_size) return 0;
+        else if (other->file) rc = wait_for_drain(wal);
+        else if (!fits && !wal->ready) rc = wait_for_segment(wal);
+        else switch_halves(wal, fits);
+        if (rc < 0) return rc;
+    }
+}
+
+/* Asks for the next segment once a quarter of this one is used, and for a timed sync. */
+static void wake_threads(oor_wal *wal, uint64_t at) {
+    if (!wal->ready && wal->prepare_asked == wal->prepare_done && !wal->prepare_error.code &&
+        at > wal->current->size / 4) {
+        wal->prepare_asked++;
+        pthread_cond_signal(&wal->prepare_wanted);
+    }
+    if (wal->sync_sleeps) pthread_cond_signal(&wal->sync_wanted);
+}
+
+/* ---- append ----------------------------------------------------------------------------------- */
+
+static void encode_body(uint8_t *out, const batch *b, uint64_t first_lsn) {
+    const uint8_t *key = b->keys, *value = b->values;
+    for (uint64_t i = 0; i < b->count; i++) {
+        uint32_t value_size = b->value_sizes[i];
+        if (b->stamp && value_size != OOR_TOMBSTONE) oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
+        out = oor_op_encode(out, key, b->key_sizes[i], value, value_size);
+        key += b->key_sizes[i];
+        if (value_size != OOR_TOMBSTONE) value += value_size;
+    }
+}
+
+/* Accounts for a frame of `count` mutations that was just put behind all others. */
+static void note_frame(oor_wal *wal, uint64_t count, uint64_t size) {
+    wal->next_lsn += count;
+    wal->expected_lsn = wal->next_lsn;
+    wal->half[wal->active].end_lsn = wal->next_lsn;
+    wal->counts.frames++;
+    wal->counts.appended_bytes += size;
+    wal->sealed = 0;
+}
+
+/* A frame without ops. */
+static void append_note(oor_wal *wal, uint32_t body_size, uint32_t flags) {
+    oor_wal_half *half = &wal->half[wal->active];
+    uint64_t need = oor_frame_size(body_size);
+    uint8_t *out = half->data + half->used;
+    memset(out + OOR_FRAME_HEADER_SIZE, 0, body_size);
+    oor_frame_finish(out, wal->current->salt, half->base + half->used, body_size, 0, wal->next_lsn,
+                     wal->durable_lsn, flags);
+    oor_io_stored(wal->map, (uint64_t)(out - wal->map), need);
+    half->used += need;
+}
+
+uint64_t oor_wal_gap(uint64_t offset) {
+    if (offset % OOR_BLOCK == 0) return 0;
+    uint64_t gap = OOR_BLOCK - offset % OOR_BLOCK;
+    return gap < OOR_FRAME_HEADER_SIZE ? gap + OOR_BLOCK : gap;
+}
+
+static void pad_to_block(oor_wal *wal) {
+    oor_wal_half *half = &wal->half[wal->active];
+    uint64_t gap = oor_wal_gap(half->used);
+    if (half->used == half->drained || !gap) return;
+    assert(half->used + gap <= wal->options.tail_size && half->base + half->used + gap <= wal->current->size);
+    append_note(wal, (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), OOR_FRAME_FILLER);
+}
+
+static void append_to_tail(oor_wal *wal, const batch *b, uint64_t need) {
+    oor_wal_half *half = &wal->half[wal->active];
+    uint8_t *out = half->data + half->used;
+    uint64_t at = half->base + half->used;
+    encode_body(out + OOR_FRAME_HEADER_SIZE, b, wal->next_lsn);
+    oor_frame_finish(out, wal->current->salt, at, (uint32_t)b->body_size, (uint32_t)b->count, wal->next_lsn,
+                     wal->durable_lsn, 0);
+    oor_io_stored(wal->map, (uint64_t)(out - wal->map), need);
+    half->used += need;
+    if (!wal->window_since_us) {
+        wal->window_since_us = oor_wal_now_us();
+        wal->window_first_lsn = wal->next_lsn;
+    }
+    note_frame(wal, b->count, need);
+    wake_threads(wal, at);
+}
+
+/* Makes the current segment one that has room for `need` bytes behind all that is durable. */
+static int make_large_room(oor_wal *wal, uint64_t need) {
+    for (;;) {
+        if (wal->failed) return refuse(wal);
+        oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
+        int rc = 0;
+        if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
+        else if (wal->draining || other->file || half->used != half->drained) rc = wait_for_drain(wal);
+        else if (half->base + half->used + need <= wal->current->size) return 0;
+        else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) {
+            uint64_t size = OOR_SEGMENT_HEADER_SIZE + oor_round_up(need, OOR_BLOCK);
+            rc = oor_io_allocate(wal->current->fd, wal->current->path, wal->current->size,
+                                 size - wal->current->size);
+            if (rc >= 0) wal->current->size = wal->current->header.size = size;
+        } else if (!wal->ready) rc = wait_for_segment(wal);
+        else {
+            go_on_to(wal, wal->ready);
+            half->file = NULL;
+            oor_wal_tail_begin(wal, half, wal->current, OOR_SEGMENT_HEADER_SIZE, NULL);
+        }
+        if (rc < 0) return rc;
+    }
+}
+
+/* Writes a frame that no half can hold.  Lock held; released while the device works. */
+static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
+    int rc = make_large_room(wal, need + padding_room(wal));
+    if (rc < 0) return rc;
+    oor_wal_half *half = &wal->half[wal->active];
+    oor_wal_file *file = wal->current;
+    uint64_t at = half->base + half->used, start = at / OOR_BLOCK * OOR_BLOCK;
+    uint64_t gap = padding_room(wal) ? oor_wal_gap(at + need) : 0;
+    size_t lead = (size_t)(at - start), whole = (size_t)oor_round_up(lead + need + gap, OOR_BLOCK);
+    uint8_t *out = aligned_alloc(OOR_BLOCK, whole);
+    if (!out) return oor_fail(OOR_E_MEMORY, file->path, "no memory for a frame of %zu bytes", whole);
+    wal->exclusive = wal->draining = 1;
+    uint64_t first_lsn = wal->next_lsn, durable = wal->durable_lsn;
+    memcpy(out, half->data + (start - half->base), lead);
+    pthread_mutex_unlock(&wal->lock);
+    encode_body(out + lead + OOR_FRAME_HEADER_SIZE, b, first_lsn);
+    oor_frame_finish(out + lead, file->salt, at, (uint32_t)b->body_size, (uint32_t)b->count, first_lsn, durable, 0);
+    memset(out + lead + need, 0, whole - lead - (size_t)need);
+    if (gap)
+        oor_frame_finish(out + lead + need, file->salt, at + need, (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), 0,
+                         first_lsn + b->count, durable, OOR_FRAME_FILLER);
+    if (!file->header_written && (rc = oor_wal_file_begin(wal, file)) >= 0) file->header_written = 1;
+    if (rc >= 0) rc = oor_wal_file_write(wal, file, out, whole, start);
+    pthread_mutex_lock(&wal->lock);
+    wal->exclusive = wal->draining = 0;
+    if (rc >= 0) {
+        note_frame(wal, b->count, need);
+        wal->durable_lsn = wal->next_lsn - 1;
+        wal->counts.syncs++;
+        wal->counts.written_bytes += whole;
+        uint64_t end = at + need + gap;
+        half->file = NULL;
+        half->drained = half->used;
+        oor_wal_tail_begin(wal, half, file, end, out + (end / OOR_BLOCK * OOR_BLOCK - start));
+        wake_threads(wal, end);
+    } else if (rc != OOR_E_FULL) {
+        oor_wal_fail(wal);
+    }
+    pthread_cond_broadcast(&wal->changed);
+    free(out);
+    return rc;
+}
+
+static int64_t append(oor_wal *wal, const batch *b) {
+    uint64_t need = oor_frame_size(b->body_size);
+    if (need > OOR_FRAME_SIZE_MAX)
+        return oor_fail(OOR_E_LIMIT, wal->dir, "a batch of %llu bytes is over the limit of %d",
+                        (unsigned long long)need, OOR_FRAME_SIZE_MAX);
+    pthread_mutex_lock(&wal->lock);
+    assert(wal->started);
+    int rc;
+    if (need > wal->options.tail_size - OOR_BLOCK) {
+        rc = append_large(wal, b, need);
+    } else {
+        rc = make_room(wal, need);
+        if (rc >= 0) append_to_tail(wal, b, need);
+    }
+    uint64_t first = wal->next_lsn - b->count;
+    pthread_mutex_unlock(&wal->lock);
+    return rc < 0 ? rc : (int64_t)first;
+}
+
+int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                    uint32_t value_size) {
+    uint32_t room = value_size == OOR_TOMBSTONE ? 0 : value_size;
+    if (key_size > OOR_KEY_SIZE_MAX || room > OOR_VALUE_SIZE_MAX)
+        return oor_fail(OOR_E_LIMIT, wal->dir, "a key of %u and a value of %u bytes: the limits are %d and %d",
+                        key_size, room, OOR_KEY_SIZE_MAX, OOR_VALUE_SIZE_MAX);
+    batch b = {.count = 1, .keys = key, .key_sizes = &key_size, .values = value, .value_sizes = &value_size,
+               .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
+    return append(wal, &b);
+}
+
+int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                       const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                       const uint32_t *value_sizes, int stamp) {
+    int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
+    if (rc < 0) return rc;
+    if (count == 0 || count > UINT32_MAX)
+        return oor_fail(OOR_E_LIMIT, wal->dir, "a batch holds 1 to %u mutations, not %llu", UINT32_MAX,
+                        (unsigned long long)count);
+    for (uint64_t i = 0; stamp && i < count; i++)
+        if (value_sizes[i] < 8) return oor_fail(OOR_E_LIMIT, wal->dir, "a value of %u bytes has no room for its LSN", value_sizes[i]);
+    batch b = {.count = count, .keys = keys, .key_sizes = key_sizes, .values = values,
+               .value_sizes = value_sizes, .stamp = stamp,
+               .body_size = count * OOR_OP_HEADER_SIZE + keys_size + values_size};
+    return append(wal, &b);
+}
+
+int oor_wal_append_seal(oor_wal *wal) {
+    int rc = make_room(wal, OOR_FRAME_HEADER_SIZE);
+    if (rc < 0 || wal->sealed) return rc;
+    append_note(wal, 0, OOR_FRAME_SEAL);
+    wal->sealed = 1;
+    return 0;
+}
+
+/* ---- waiting ---------------------------------------------------------------------------------- */
+
+static void deadline_after(struct timespec *out, int64_t timeout_us) {
+    clock_gettime(CLOCK_MONOTONIC, out);
+    int64_t ns = out->tv_nsec + timeout_us % 1000000 * 1000;
+    out->tv_sec += timeout_us / 1000000 + ns / 1000000000;
+    out->tv_nsec = ns % 1000000000;
+}
+
+static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead) {
+    struct timespec deadline = {0};
+    if (timeout_us >= 0) deadline_after(&deadline, timeout_us);
+    int rc = 0;
+    pthread_mutex_lock(&wal->lock);
+    if (lsn >= wal->next_lsn) lsn = wal->next_lsn - 1;
+    while (rc >= 0 && wal->durable_lsn < lsn) {
+        if (wal->failed) rc = refuse(wal);
+        else if (lead && !wal->draining) rc = oor_wal_drain(wal);
+        else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
+        else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT && wal->durable_lsn < lsn)
+            rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time", (unsigned long long)lsn);
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return rc;
+}
+
+int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 1); }
+
+int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 0); }
+
+int oor_wal_seal(oor_wal *wal) {
+    int rc = oor_wal_sync(wal, UINT64_MAX, -1);
+    pthread_mutex_lock(&wal->lock);
+    if (rc >= 0) rc = oor_wal_append_seal(wal);
+    const oor_wal_half *half = &wal->half[wal->active];
+    while (rc >= 0 && half->used != half->drained) {
+        if (wal->draining) pthread_cond_wait(&wal->changed, &wal->lock);
+        else rc = oor_wal_drain(wal);
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return rc;
+}

@@ -1,0 +1,127 @@
+/* wal.h: what the five files of the log writer share.
+ *
+ * wal.c          appends, drains and rotates: the order of things
+ * wal_segment.c  makes, frees and reuses the files
+ * wal_tail.c     the shared tail: two halves of one mapped file
+ * wal_thread.c   the two threads: sync by time, the next segment ahead of time
+ * wal_open.c     start and end: the first segment, what is copied forward into it, state, close
+ *
+ * Ownership: the oor_wal owns every fd, map and thread below it.
+ * Threads:   fields are read and written under `lock`, but for those marked otherwise.  I/O is done
+ *            without it; `draining` lets one thread at a time write to segments.
+ * Invariants:
+ * (1) An LSN is given in the order in which frames stand in the log, and never twice.
+ * (2) A segment's header is written only when every frame of the segment before is durable.
+ * (3) The bytes of a half in [drained, used) are in no segment yet; those in [0, drained) are.
+ * (4) At most one half is behind the active one, and it is drained first.
+ * (5) After `failed` is set no byte is written and durable_lsn does not move. */
+#ifndef OOR_WAL_H
+#define OOR_WAL_H
+
+#include <pthread.h>
+
+#include "frame.h"
+#include "io.h"
+
+typedef struct oor_wal_file {
+    struct oor_wal_file *next; /* in the list of closed segments, oldest first */
+    oor_segment_header header;
+    uint64_t last_lsn; /* set when closed */
+    uint64_t size;     /* of the file, bytes */
+    uint32_t salt;
+    int fd;
+    int header_written; /* touched only by the thread that drains */
+    char path[1024];
+} oor_wal_file;
+
+typedef struct {
+    uint8_t *head;      /* in the map: the block that says what this half holds */
+    uint8_t *data;      /* in the map: tail_size bytes */
+    oor_wal_file *file; /* whose bytes these are; NULL: this half is free */
+    uint64_t base;      /* offset in the segment of data[0], a multiple of OOR_BLOCK */
+    uint64_t used;      /* end of the last frame, from data[0] */
+    uint64_t drained;   /* of used, how much the segment has */
+    uint64_t end_lsn;   /* the LSN behind the last frame here */
+} oor_wal_half;
+
+struct oor_wal {
+    pthread_mutex_t lock;
+    pthread_cond_t changed; /* somebody waits for: durable_lsn, a free half, a prepared segment, failure */
+    oor_wal_options options; /* constant; dir points to `dir` */
+    char dir[960];
+    uint64_t next_lsn;
+    uint64_t expected_lsn; /* what a reader of the frames so far would expect next */
+    uint64_t durable_lsn;
+    oor_wal_half half[2];
+    int active;
+    oor_wal_file *current; /* the active half's file, or the copy's before start */
+    oor_wal_file *ready;   /* made ahead; NULL: not yet */
+    oor_wal_file *closed;  /* list */
+    oor_wal_file *spares;  /* list: freed files kept for reuse */
+    uint32_t spare_count;
+    int draining;
+    int exclusive; /* a frame larger than the tail is being written: nobody else appends */
+    int started;
+    int stopping;
+    int failed;
+    oor_error failure;        /* what oor_last_error said then */
+    uint64_t prepare_asked;   /* attempts asked for and made, for those who wait for one */
+    uint64_t prepare_done;
+    oor_error prepare_error;  /* of the last attempt; code 0: it worked */
+    oor_error drain_error;    /* of the last drain that may be repeated; code 0: none */
+    uint64_t window_since_us; /* when the oldest mutation that is not durable was logged; 0: none */
+    uint64_t window_first_lsn;
+    uint8_t *private_copy; /* aligned; what a direct write sends; the draining thread's */
+    size_t private_size;
+    uint8_t *map;
+    size_t map_size;
+    int tail_fd;
+    char tail_path[1024];
+    uint64_t copy_base; /* before start: offset in the segment of private_copy[0], and how much is there */
+    uint64_t copy_used;
+    pthread_t sync_thread;
+    pthread_t prepare_thread;
+    pthread_cond_t sync_wanted;
+    pthread_cond_t prepare_wanted;
+    int threads;        /* how many of the two run */
+    int sync_asked;     /* drain now, whatever the time */
+    int sync_sleeps;    /* the sync thread waits without a deadline: an append must wake it */
+    int sealed;         /* the last frame is a seal */
+    oor_wal_state counts; /* the counters of oor_wal_state; its other fields are made when asked */
+};
+
+/* wal_segment.c */
+/* Makes a file for segment `number`, written once with zeros and durable with its name, from a spare
+ * (taken, freed on failure) or anew. */
+int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, oor_wal_file *spare, oor_wal_file **out);
+/* Writes and syncs the header block.  REQUIRES: everything before it in the log is durable. */
+int oor_wal_file_begin(oor_wal *wal, oor_wal_file *file);
+/* Writes whole blocks; durable when it returns.  REQUIRES: aligned offset, size and memory. */
+int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size, uint64_t offset);
+/* Closes without an opinion on what is in it. */
+void oor_wal_file_free(oor_wal_file *file);
+
+/* wal_tail.c */
+int oor_wal_tail_open(oor_wal *wal);
+void oor_wal_tail_close(oor_wal *wal);
+/* Makes `half` hold `file` from `offset` on; the bytes of the block before it are in `partial`. */
+void oor_wal_tail_begin(oor_wal *wal, oor_wal_half *half, oor_wal_file *file, uint64_t offset,
+                        const uint8_t *partial);
+
+/* wal_thread.c */
+int oor_wal_threads_start(oor_wal *wal);
+void oor_wal_threads_stop(oor_wal *wal);
+
+/* wal.c, for the threads.  REQUIRES: lock held; it is released meanwhile and held again on return. */
+int oor_wal_drain(oor_wal *wal);
+/* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */
+int oor_wal_append_seal(oor_wal *wal);
+/* Remembers this thread's last error as the end of writing.  REQUIRES: lock held. */
+void oor_wal_fail(oor_wal *wal);
+
+/* How long a filler frame at `offset` is that ends at a block's end; 0 at a block's start. */
+uint64_t oor_wal_gap(uint64_t offset);
+
+uint64_t oor_wal_now_us(void);
+
+#endif
