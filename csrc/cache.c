@@ -1,4 +1,229 @@
-#include "core.h"
+/* cache.c: which blocks stay in memory.  Nothing here is written to disk.
+ *
+ * Two queues, first in first out.  A new block enters probation; when room is needed, the oldest block
+ * of probation that was found again meanwhile moves to main, one that was not goes.  While probation
+ * is under a tenth of the budget, the oldest of main goes instead, or to the end of main if it was
+ * found since.  So a walk over everything passes through probation and leaves main as it was.
+ *
+ * Hits take no lock: a slot packs a block's address and the count of its holders into one word.
+ * Who lets go lowers the slot's count while the block is still in it; after an eviction, which moves
+ * that count into the block, it lowers the block's own.  Whoever brings that to 0 frees the block. */
+#include "cache.h"
 
-extern int oor_room_cache;
-int oor_room_cache;
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "filter.h"
+
+enum { QUEUE_NONE = 0, QUEUE_PROBATION = 1, QUEUE_MAIN = 2, QUEUES = 3, STRIPES = 8 };
+
+typedef struct {
+    oor_cached *oldest, *newest;
+    uint64_t bytes;
+} queue;
+
+typedef struct {
+    _Alignas(64) atomic_uint_least64_t values[COUNTERS];
+} stripe;
+
+struct oor_cache {
+    stripe stripes[STRIPES];
+    atomic_uint_least64_t capacity, used, pinned, evictions;
+    atomic_uint_least32_t holders;
+    pthread_mutex_t lock; /* of the queues, and of every slot's change between empty and full */
+    queue queues[QUEUES];
+};
+
+static inline uint64_t relaxed(const atomic_uint_least64_t *value) {
+    return atomic_load_explicit(value, memory_order_relaxed);
+}
+
+oor_cache *oor_cache_new(uint64_t capacity) {
+    size_t size = (size_t)oor_round_up(sizeof(oor_cache), 64);
+    oor_cache *cache = aligned_alloc(64, size);
+    if (!cache) {
+        oor_fail(OOR_E_MEMORY, NULL, "no memory for a block cache");
+        return NULL;
+    }
+    memset(cache, 0, size);
+    pthread_mutex_init(&cache->lock, NULL);
+    atomic_init(&cache->capacity, capacity);
+    atomic_init(&cache->holders, 1);
+    return cache;
+}
+
+void oor_cache_hold(oor_cache *cache) { atomic_fetch_add(&cache->holders, 1); }
+
+void oor_cache_free(oor_cache *cache) {
+    if (!cache || atomic_fetch_sub(&cache->holders, 1) != 1) return;
+    assert(!cache->queues[QUEUE_PROBATION].oldest && !cache->queues[QUEUE_MAIN].oldest);
+    pthread_mutex_destroy(&cache->lock);
+    free(cache);
+}
+
+atomic_uint_least64_t *oor_cache_counters(oor_cache *cache) {
+    static atomic_uint next_stripe;
+    static _Thread_local unsigned own_stripe; /* + 1; 0: none yet */
+    unsigned own = own_stripe;
+    if (!own)
+        own = own_stripe = atomic_fetch_add_explicit(&next_stripe, 1, memory_order_relaxed) % STRIPES + 1;
+    return cache->stripes[own - 1].values;
+}
+
+void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out) {
+    uint64_t sums[COUNTERS] = {0};
+    for (int s = 0; s < STRIPES; s++)
+        for (int c = 0; c < COUNTERS; c++) sums[c] += relaxed(&cache->stripes[s].values[c]);
+    *out = (oor_cache_stats){
+        .capacity = relaxed(&cache->capacity), .used = relaxed(&cache->used),
+        .pinned = relaxed(&cache->pinned), .evictions = relaxed(&cache->evictions),
+        .hits = sums[COUNT_HITS], .misses = sums[COUNT_MISSES], .filter_checks = sums[COUNT_CHECKS],
+        .filter_skips = sums[COUNT_SKIPS], .filter_misses = sums[COUNT_VAIN]};
+}
+
+oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_t size) {
+    int64_t found = oor_block_count(place, payload, size);
+    if (found < 0) return NULL;
+    uint32_t count = (uint32_t)found;
+    size_t tags_size = (size_t)oor_round_up(count, 8), offsets_size = (size_t)count * sizeof(uint32_t);
+    size_t total = (size_t)oor_round_up(sizeof(oor_cached) + tags_size + offsets_size + size, 64);
+    oor_cached *cached = total > UINT32_MAX ? NULL : aligned_alloc(64, total);
+    uint8_t *key = malloc(OOR_KEY_SIZE_MAX);
+    if (!cached || !key) {
+        free(cached);
+        free(key);
+        oor_fail(OOR_E_MEMORY, place->path, "no memory for a block of %zu bytes", size);
+        return NULL;
+    }
+    memset(cached, 0, sizeof *cached);
+    uint8_t *tags = (uint8_t *)(cached + 1), *data = tags + tags_size + offsets_size;
+    uint32_t *offsets = (uint32_t *)(void *)(tags + tags_size);
+    memset(tags, 0, tags_size);
+    memcpy(data, payload, size);
+    if (oor_block_view(place, data, size, count, offsets, &cached->block) < 0) {
+        free(cached);
+        free(key);
+        return NULL;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        oor_entry entry;
+        oor_block_entry(&cached->block, i, &entry);
+        oor_entry_key(&entry, key);
+        tags[i] = oor_tag(oor_hash(key, oor_entry_key_size(&entry)));
+    }
+    free(key);
+    cached->tags = tags;
+    cached->size = (uint32_t)total;
+    atomic_init(&cached->holders, 1);
+    return cached;
+}
+
+void oor_cached_release(oor_cached *cached) {
+    if (cached->slot) {
+        uint64_t seen = atomic_load_explicit(cached->slot, memory_order_relaxed);
+        while ((seen & OOR_SLOT_ADDRESS) == (uint64_t)(uintptr_t)cached && seen >= OOR_SLOT_ONE_HOLDER) {
+            if (atomic_compare_exchange_weak_explicit(cached->slot, &seen, seen - OOR_SLOT_ONE_HOLDER,
+                                                      memory_order_release, memory_order_relaxed))
+                return;
+        }
+    }
+    if (atomic_fetch_sub(&cached->holders, 1) == 1) free(cached);
+}
+
+static void queue_push(oor_cache *cache, oor_cached *cached, uint8_t which) {
+    queue *to = &cache->queues[which];
+    cached->queue = which;
+    cached->next = NULL;
+    cached->previous = to->newest;
+    if (to->newest) {
+        to->newest->next = cached;
+    } else {
+        to->oldest = cached;
+    }
+    to->newest = cached;
+    to->bytes += cached->size;
+}
+
+static void queue_remove(oor_cache *cache, oor_cached *cached) {
+    queue *from = &cache->queues[cached->queue];
+    if (cached->previous) {
+        cached->previous->next = cached->next;
+    } else {
+        from->oldest = cached->next;
+    }
+    if (cached->next) {
+        cached->next->previous = cached->previous;
+    } else {
+        from->newest = cached->previous;
+    }
+    from->bytes -= cached->size;
+    cached->queue = QUEUE_NONE;
+}
+
+/* REQUIRES: the lock is held and the block is in a queue. */
+static void evict(oor_cache *cache, oor_cached *cached) {
+    queue_remove(cache, cached);
+    atomic_fetch_sub_explicit(&cache->used, cached->size, memory_order_relaxed);
+    uint64_t seen = atomic_exchange(cached->slot, 0);
+    assert((seen & OOR_SLOT_ADDRESS) == (uint64_t)(uintptr_t)cached);
+    int32_t moved = (int32_t)(seen >> OOR_SLOT_COUNT_SHIFT);
+    if (atomic_fetch_add(&cached->holders, moved) + moved == 0) free(cached);
+}
+
+/* Makes room for `size` bytes; 0 when even an empty cache has none.  REQUIRES: the lock is held. */
+static int make_room(oor_cache *cache, uint64_t size) {
+    uint64_t capacity = relaxed(&cache->capacity), pinned = relaxed(&cache->pinned);
+    uint64_t budget = capacity > pinned ? capacity - pinned : 0;
+    queue *probation = &cache->queues[QUEUE_PROBATION], *main_queue = &cache->queues[QUEUE_MAIN];
+    while (relaxed(&cache->used) + size > budget) {
+        int from_probation = probation->oldest && (probation->bytes > budget / 10 || !main_queue->oldest);
+        oor_cached *oldest = from_probation ? probation->oldest : main_queue->oldest;
+        if (!oldest) return 0;
+        /* Each move to main's end clears a mark, so a turn without an eviction is finite. */
+        if (atomic_exchange_explicit(&oldest->visited, 0, memory_order_relaxed)) {
+            queue_remove(cache, oldest);
+            queue_push(cache, oldest, QUEUE_MAIN);
+            continue;
+        }
+        evict(cache, oldest);
+        atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
+    }
+    return 1;
+}
+
+void oor_cache_insert(oor_cache *cache, oor_slot *slot, oor_cached *cached) {
+    uint64_t address = (uint64_t)(uintptr_t)cached;
+    if (address & ~OOR_SLOT_ADDRESS) return; /* an address wider than a slot: the block is not kept */
+    pthread_mutex_lock(&cache->lock);
+    /* A block that could push out everything else is no use to anyone. */
+    uint64_t capacity = relaxed(&cache->capacity);
+    if (!relaxed(slot) && cached->size <= capacity / 2 && make_room(cache, cached->size)) {
+        cached->slot = slot;
+        queue_push(cache, cached, QUEUE_PROBATION);
+        atomic_fetch_add_explicit(&cache->used, cached->size, memory_order_relaxed);
+        /* The caller's hold goes into the slot's count, the block's own starts at 0. */
+        atomic_store_explicit(&cached->holders, 0, memory_order_relaxed);
+        atomic_store_explicit(slot, address | OOR_SLOT_ONE_HOLDER, memory_order_release);
+    }
+    pthread_mutex_unlock(&cache->lock);
+}
+
+int oor_cache_has_room(oor_cache *cache, uint64_t size) {
+    return relaxed(&cache->used) + relaxed(&cache->pinned) + size <= relaxed(&cache->capacity);
+}
+
+void oor_cache_drop(oor_cache *cache, oor_slot *slots, uint32_t count) {
+    pthread_mutex_lock(&cache->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t seen = relaxed(&slots[i]);
+        if (seen) evict(cache, (oor_cached *)(uintptr_t)(seen & OOR_SLOT_ADDRESS));
+    }
+    pthread_mutex_unlock(&cache->lock);
+}
+
+void oor_cache_pin(oor_cache *cache, int64_t bytes) {
+    pthread_mutex_lock(&cache->lock);
+    atomic_fetch_add_explicit(&cache->pinned, (uint64_t)bytes, memory_order_relaxed);
+    make_room(cache, 0);
+    pthread_mutex_unlock(&cache->lock);
+}

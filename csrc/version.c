@@ -1,4 +1,254 @@
-#include "core.h"
+/* version.c: looks keys up through all tables of a version, the newest entry first.
+ *
+ * answer of get_many := list of (bytes | None), as in pickle.h.  Nothing here is written to disk. */
+#include "version.h"
 
-extern int oor_room_version;
-int oor_room_version;
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "pickle.h"
+#include "sort.h"
+
+enum { LEVELS_MAX = 64, VALUE_KEPT_MAX = 1 << 20, BATCH = 1024, AHEAD = 8 };
+
+oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t levels) {
+    if (levels > LEVELS_MAX) {
+        oor_fail(OOR_E_LIMIT, NULL, "%u levels, the limit is %d", levels, LEVELS_MAX);
+        return NULL;
+    }
+    size_t count = 0;
+    for (uint32_t i = 0; i < levels; i++) count += level_counts[i];
+    oor_version *version = calloc(1, sizeof *version);
+    if (version) {
+        version->tables = calloc(count + 1, sizeof *version->tables);
+        version->largest = calloc(count + 1, sizeof *version->largest);
+        version->starts = calloc((size_t)levels + 1, sizeof *version->starts);
+    }
+    if (!version || !version->tables || !version->largest || !version->starts) {
+        oor_version_free(version);
+        oor_fail(OOR_E_MEMORY, NULL, "no memory for a version of %zu tables", count);
+        return NULL;
+    }
+    version->levels = levels;
+    atomic_init(&version->holders, 1);
+    for (uint32_t i = 0; i < levels; i++) version->starts[i + 1] = version->starts[i] + level_counts[i];
+    for (size_t i = 0; i < count; i++) {
+        oor_table_hold(tables[i]);
+        version->tables[i] = tables[i];
+        version->largest[i] = tables[i]->largest_prefix;
+    }
+    return version;
+}
+
+void oor_version_hold(oor_version *version) { atomic_fetch_add(&version->holders, 1); }
+
+void oor_version_free(oor_version *version) {
+    if (!version || atomic_fetch_sub(&version->holders, 1) > 1) return;
+    if (version->tables)
+        for (oor_table **table = version->tables; *table; table++) oor_table_release(*table);
+    free(version->tables);
+    free(version->largest);
+    free(version->starts);
+    free(version);
+}
+
+uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint8_t *key, size_t key_size,
+                          uint64_t prefix) {
+    uint32_t low = version->starts[level], high = version->starts[level + 1];
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        int below = version->largest[middle] < prefix;
+        if (version->largest[middle] == prefix) {
+            const oor_table_props *props = &version->tables[middle]->props;
+            below = oor_compare(props->largest, props->largest_size, key, key_size) < 0;
+        }
+        if (below) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+/* An oor_lookup or an error; a found value lies in *held, the caller's to release. */
+static int look_up(const oor_version *version, const uint8_t *key, size_t key_size, uint64_t hash,
+                   oor_cached **held, oor_value *out) {
+    uint64_t prefix = oor_key_prefix(key, key_size);
+    for (uint32_t level = 0; level < version->levels; level++) {
+        uint32_t at = version->starts[level], end = version->starts[level + 1];
+        if (level > 0) {
+            at = oor_version_find(version, level, key, key_size, prefix);
+            end = at < end ? at + 1 : at;
+        }
+        for (; at < end; at++) {
+            oor_table *table = version->tables[at];
+            if (oor_table_range(table, key, key_size, prefix) != 0) continue;
+            int found = oor_table_get(table, key, key_size, prefix, hash, held, out);
+            if (found != OOR_ABSENT) return found;
+        }
+    }
+    return OOR_ABSENT;
+}
+
+/* ---- one value ------------------------------------------------------------------------------ */
+
+static pthread_key_t value_key;
+static pthread_once_t value_once = PTHREAD_ONCE_INIT;
+static _Thread_local uint8_t *value_data;
+static _Thread_local size_t value_capacity;
+
+static void make_value_key(void) {
+    int rc = pthread_key_create(&value_key, free);
+    assert(rc == 0);
+}
+
+/* This thread's room for a value; one that was very large is given back at the next call. */
+static uint8_t *value_room(size_t size) {
+    if (size <= value_capacity && value_capacity <= VALUE_KEPT_MAX) return value_data;
+    size_t capacity = size < 4096 ? 4096 : size;
+    if (capacity != value_capacity) {
+        pthread_once(&value_once, make_value_key);
+        free(value_data);
+        value_data = malloc(capacity);
+        value_capacity = value_data ? capacity : 0;
+        pthread_setspecific(value_key, value_data); /* freed when the thread ends */
+    }
+    return value_data;
+}
+
+int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value *out) {
+    oor_cached *held;
+    oor_value value;
+    int found = look_up(version, key, key_size, oor_hash(key, key_size), &held, &value);
+    if (found != OOR_FOUND) return found;
+    uint8_t *room = value_room(value.size);
+    if (room) memcpy(room, value.data, value.size);
+    oor_cached_release(held);
+    if (!room) return oor_fail(OOR_E_MEMORY, NULL, "no memory for a value of %zu bytes", value.size);
+    *out = (oor_value){room, value.size};
+    return OOR_FOUND;
+}
+
+int64_t oor_version_read(const oor_version *version, const char *key, size_t key_size, char *out,
+                         size_t capacity) {
+    oor_cached *held;
+    oor_value value;
+    const uint8_t *bytes = (const uint8_t *)key;
+    int found = look_up(version, bytes, key_size, oor_hash(bytes, key_size), &held, &value);
+    if (found != OOR_FOUND) return found == OOR_DELETED ? OOR_READ_DELETED : found;
+    if (value.size <= capacity) memcpy(out, value.data, value.size);
+    oor_cached_release(held);
+    return (int64_t)value.size + OOR_READ_VALUE;
+}
+
+/* ---- many values ---------------------------------------------------------------------------- */
+
+/* What was found for one key: its value in the arena, or none. */
+typedef struct {
+    size_t at;
+    uint32_t size; /* OOR_TOMBSTONE: none */
+} answer;
+
+typedef struct {
+    oor_key_ref refs[2 * BATCH];
+    uint64_t hashes[BATCH];
+    answer answers[BATCH];
+    oor_buffer arena;
+} batch;
+
+/* Brings the filter line and the index of the only candidate table nearer, ahead of the lookup. */
+static void prefetch_filter(const oor_version *version, const oor_key_ref *ref, uint64_t hash) {
+    for (uint32_t level = 1; level < version->levels; level++) {
+        uint32_t at = version->starts[level];
+        if (at == version->starts[level + 1]) continue;
+        at = oor_version_find(version, level, ref->key, ref->key_size, oor_key_prefix(ref->key, ref->key_size));
+        if (at == version->starts[level + 1]) continue;
+        const oor_table *table = version->tables[at];
+        if (table->filter) __builtin_prefetch(oor_filter_line(table->filter, table->filter_lines, hash));
+    }
+}
+
+/* Looks the keys of a batch up in key order, so that neighbours meet the same block while it is near. */
+static int64_t answer_batch(const oor_version *version, batch *work, uint32_t count) {
+    int64_t found_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + AHEAD < count) {
+            const oor_key_ref *ahead = &work->refs[i + AHEAD];
+            work->hashes[i + AHEAD] = oor_hash(ahead->key, ahead->key_size);
+            prefetch_filter(version, ahead, work->hashes[i + AHEAD]);
+        }
+        const oor_key_ref *ref = &work->refs[i];
+        uint64_t hash = i < AHEAD ? oor_hash(ref->key, ref->key_size) : work->hashes[i];
+        oor_cached *held;
+        oor_value value;
+        int found = look_up(version, ref->key, ref->key_size, hash, &held, &value);
+        answer *to = &work->answers[ref->index];
+        *to = (answer){0, OOR_TOMBSTONE};
+        if (found < 0) return found;
+        if (found != OOR_FOUND) continue;
+        int rc = oor_buffer_reserve(&work->arena, value.size);
+        if (rc >= 0) {
+            *to = (answer){work->arena.size, (uint32_t)value.size};
+            if (value.size) memcpy(work->arena.data + work->arena.size, value.data, value.size);
+            work->arena.size += value.size;
+        }
+        oor_cached_release(held);
+        if (rc < 0) return rc;
+        found_count++;
+    }
+    return found_count;
+}
+
+static int write_answers(const batch *work, uint32_t count, oor_buffer *out) {
+    int rc = oor_buffer_reserve(out, work->arena.size + (size_t)count * OOR_PICKLE_BYTES_ROOM);
+    if (rc < 0) return rc;
+    for (uint32_t i = 0; i < count; i++) {
+        const answer *from = &work->answers[i];
+        if (from->size == OOR_TOMBSTONE) {
+            oor_pickle_raw(out, "N", 1);
+        } else {
+            oor_pickle_bytes(out, work->arena.data + from->at, from->size);
+        }
+    }
+    return 0;
+}
+
+static int check_keys(uint64_t count, size_t keys_size, const uint32_t *key_sizes) {
+    uint64_t sum = 0;
+    for (uint64_t i = 0; i < count; i++) sum += key_sizes[i];
+    if (sum == keys_size) return 0;
+    return oor_fail(OOR_E_LIMIT, NULL, "the sizes add up to %llu bytes, the column holds %zu",
+                    (unsigned long long)sum, keys_size);
+}
+
+int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
+                             size_t keys_size, const uint32_t *key_sizes, oor_buffer *out) {
+    int rc = check_keys(count, keys_size, key_sizes);
+    if (rc < 0) return rc;
+    out->size = 0;
+    rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    batch *work = rc < 0 ? NULL : malloc(sizeof *work);
+    if (!work) return rc < 0 ? rc : oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
+    work->arena = (oor_buffer){0};
+    oor_pickle_raw(out, "\x80\x03](", 4);
+    int64_t total = 0;
+    for (uint64_t done = 0; done < count && rc >= 0;) {
+        uint32_t part = count - done < BATCH ? (uint32_t)(count - done) : BATCH;
+        for (uint32_t i = 0; i < part; i++) {
+            work->refs[i] = (oor_key_ref){0, keys, key_sizes[done + i], i};
+            keys += key_sizes[done + i];
+        }
+        oor_sort_keys(work->refs, work->refs + BATCH, part);
+        work->arena.size = 0;
+        int64_t found = answer_batch(version, work, part);
+        rc = found < 0 ? (int)found : write_answers(work, part, out);
+        total += found;
+        done += part;
+    }
+    if (rc >= 0) rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    if (rc >= 0) oor_pickle_raw(out, "e.", 2);
+    free(work->arena.data);
+    free(work);
+    return rc < 0 ? rc : total;
+}

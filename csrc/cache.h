@@ -1,0 +1,77 @@
+/* cache.h: blocks in memory within a budget of bytes.
+ *
+ * Ownership: a cached block belongs to its holders and to the slot it is in; the last to let go frees it.
+ *            Slots belong to tables.  A cache counts its tables and outlives the last of them.
+ * Threads:   acquire and release touch only the slot and the block, without a lock; insert and drop
+ *            take the cache's lock.
+ * Invariants:
+ * (1) used + pinned <= capacity after every insert, unless pinned alone is above it (then used is 0).
+ *     Blocks that were evicted while a reader held them are not counted; each reader holds one.
+ * (2) A slot is 0, or 48 bits of a block's address with 16 bits of how many holders came through it.
+ * (3) Only the cache's lock turns a slot from empty to full and back. */
+#ifndef OOR_CACHE_H
+#define OOR_CACHE_H
+
+#include <stdatomic.h>
+
+#include "block.h"
+
+typedef atomic_uint_least64_t oor_slot;
+
+typedef struct oor_cached {
+    oor_block block;
+    const uint8_t *tags;    /* one byte of each key's hash, padded to 8 */
+    oor_slot *slot;         /* where it was put; NULL: never cached */
+    struct oor_cached *next, *previous; /* in its queue */
+    atomic_int_least32_t holders; /* those that the slot no longer counts */
+    atomic_uchar visited;   /* found since it was put or since the hand last passed */
+    uint8_t queue;          /* 0 none, 1 probation, 2 main */
+    uint32_t size;          /* of the allocation */
+} oor_cached;
+
+#define OOR_SLOT_COUNT_SHIFT 48
+#define OOR_SLOT_ONE_HOLDER ((uint64_t)1 << OOR_SLOT_COUNT_SHIFT)
+#define OOR_SLOT_ADDRESS (OOR_SLOT_ONE_HOLDER - 1)
+
+/* A block as read (payload of `size` bytes, verified), copied, checked and indexed; held by the caller. */
+oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_t size);
+
+/* The block in a slot, held for the caller; NULL: none, or more holders than a slot can count. */
+static inline oor_cached *oor_slot_acquire(oor_slot *slot) {
+    uint64_t seen = atomic_load_explicit(slot, memory_order_relaxed);
+    do {
+        if (seen == 0 || seen >> OOR_SLOT_COUNT_SHIFT == 0xFFFF) return NULL;
+    } while (!atomic_compare_exchange_weak_explicit(slot, &seen, seen + OOR_SLOT_ONE_HOLDER,
+                                                    memory_order_acquire, memory_order_relaxed));
+    return (oor_cached *)(uintptr_t)(seen & OOR_SLOT_ADDRESS);
+}
+
+static inline void oor_cached_visit(oor_cached *cached) {
+    if (!atomic_load_explicit(&cached->visited, memory_order_relaxed))
+        atomic_store_explicit(&cached->visited, 1, memory_order_relaxed);
+}
+
+void oor_cached_release(oor_cached *cached);
+
+enum oor_cache_counter { COUNT_HITS, COUNT_MISSES, COUNT_CHECKS, COUNT_SKIPS, COUNT_VAIN, COUNTERS };
+
+/* The counters that the calling thread adds to; threads that share them may lose a count to each other. */
+atomic_uint_least64_t *oor_cache_counters(oor_cache *cache);
+
+static inline void oor_count(atomic_uint_least64_t *counters, enum oor_cache_counter which) {
+    uint64_t value = atomic_load_explicit(&counters[which], memory_order_relaxed);
+    atomic_store_explicit(&counters[which], value + 1, memory_order_relaxed);
+}
+
+void oor_cache_hold(oor_cache *cache);
+/* Offers a fresh block, which the caller keeps holding, to a slot.  It stays out when the slot is
+ * taken or when even an empty cache has no room for it. */
+void oor_cache_insert(oor_cache *cache, oor_slot *slot, oor_cached *cached);
+/* Whether `size` more bytes would go in without an eviction. */
+int oor_cache_has_room(oor_cache *cache, uint64_t size);
+/* Empties the slots of a table that goes. */
+void oor_cache_drop(oor_cache *cache, oor_slot *slots, uint32_t count);
+/* Accounts pinned bytes (negative: gives them back) and evicts what no longer fits. */
+void oor_cache_pin(oor_cache *cache, int64_t bytes);
+
+#endif

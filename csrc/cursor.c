@@ -1,0 +1,202 @@
+/* cursor.c: walks tables block by block, reading ahead.  The bytes: table_read.c and block.c. */
+#include "cursor.h"
+
+#include <stdlib.h>
+
+enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10 };
+
+void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse, int uncached) {
+    *cursor = (oor_cursor){.tables = tables, .table_count = count, .reverse = reverse, .uncached = uncached};
+}
+
+static void let_go(oor_cursor *cursor) {
+    if (cursor->held) oor_cached_release(cursor->held);
+    cursor->held = NULL;
+}
+
+void oor_cursor_clear(oor_cursor *cursor) {
+    let_go(cursor);
+    free(cursor->ahead);
+    free(cursor->offsets);
+    free(cursor->key_buffer.data);
+    *cursor = (oor_cursor){0};
+}
+
+/* Reads block `block_at` and its followers in walking order, as many as fit into `want` bytes. */
+static int read_ahead(oor_cursor *cursor, const oor_table *table, uint64_t want) {
+    uint32_t first = cursor->block_at, last = cursor->block_at;
+    const uint64_t *offsets = table->offsets;
+    if (cursor->reverse) {
+        while (first > 0 && offsets[last + 1] - offsets[first - 1] <= want) first--;
+    } else {
+        while (last + 1 < table->block_count && offsets[last + 2] - offsets[first] <= want) last++;
+    }
+    uint64_t offset = offsets[first];
+    size_t size = (size_t)(offsets[last + 1] - offset);
+    cursor->ahead_size = 0;
+    if (size > cursor->ahead_capacity) {
+        free(cursor->ahead);
+        cursor->ahead = malloc(size);
+        cursor->ahead_capacity = cursor->ahead ? size : 0;
+        if (!cursor->ahead) return oor_fail(OOR_E_MEMORY, table->path, "no memory for %zu bytes", size);
+    }
+    int64_t got = oor_io_read(table->fd, table->path, cursor->ahead, size, offset);
+    if (got < 0) return (int)got;
+    if ((uint64_t)got != size)
+        return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: the file ends early",
+                        (unsigned long long)offset);
+    cursor->ahead_size = size;
+    cursor->ahead_offset = offset;
+    cursor->ahead_table = cursor->table_at;
+    return 0;
+}
+
+static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t count) {
+    if (count <= cursor->offsets_capacity) return 0;
+    free(cursor->offsets);
+    cursor->offsets = malloc((size_t)count * sizeof *cursor->offsets);
+    cursor->offsets_capacity = cursor->offsets ? count : 0;
+    return cursor->offsets ? 0 : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
+}
+
+/* The current block out of the bytes read ahead, which are fetched when it is not among them. */
+static int load_past_cache(oor_cursor *cursor, const oor_table *table) {
+    oor_place place = oor_table_place(table, cursor->block_at);
+    size_t size = (size_t)(table->offsets[cursor->block_at + 1] - place.offset), payload_size;
+    int inside = cursor->ahead_table == cursor->table_at && cursor->ahead_size >= size &&
+                 place.offset >= cursor->ahead_offset &&
+                 place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
+    if (!inside) {
+        uint64_t want = cursor->uncached || cursor->walked > 32 ? AHEAD_MAX : AHEAD_FIRST;
+        int rc = read_ahead(cursor, table, want);
+        if (rc < 0) return rc;
+    }
+    const uint8_t *section = cursor->ahead + (place.offset - cursor->ahead_offset);
+    int rc = oor_section_check(&place, section, size, &payload_size);
+    int64_t count = rc < 0 ? rc : oor_block_count(&place, section, payload_size);
+    if (count >= 0) rc = reserve_offsets(cursor, &place, (uint32_t)count);
+    if (count < 0 || rc < 0) return count < 0 ? (int)count : rc;
+    return oor_block_view(&place, section, payload_size, (uint32_t)count, cursor->offsets, &cursor->block);
+}
+
+static int load_block(oor_cursor *cursor) {
+    oor_table *table = cursor->tables[cursor->table_at];
+    let_go(cursor);
+    cursor->walked++;
+    if (!cursor->uncached) {
+        if (cursor->walked <= CACHED_BLOCKS) {
+            cursor->held = oor_table_block(table, cursor->block_at);
+            if (!cursor->held) return oor_last_error()->code;
+        } else {
+            cursor->held = oor_slot_acquire(&table->slots[cursor->block_at]);
+        }
+        if (cursor->held) {
+            cursor->block = cursor->held->block;
+            return 0;
+        }
+    }
+    return load_past_cache(cursor, table);
+}
+
+/* Makes the current entry's key whole. */
+static int load_entry(oor_cursor *cursor) {
+    oor_entry entry;
+    oor_block_entry(&cursor->block, cursor->entry_at, &entry);
+    uint32_t key_size = oor_entry_key_size(&entry);
+    if (entry.shared == 0) {
+        cursor->key = entry.suffix;
+    } else {
+        cursor->key_buffer.size = 0;
+        int rc = oor_buffer_reserve(&cursor->key_buffer, key_size);
+        if (rc < 0) return rc;
+        oor_entry_key(&entry, cursor->key_buffer.data);
+        cursor->key = cursor->key_buffer.data;
+    }
+    cursor->key_size = key_size;
+    cursor->prefix = oor_key_prefix(cursor->key, key_size);
+    cursor->value = entry.value;
+    cursor->value_size = entry.value_size;
+    cursor->entries++;
+    cursor->valid = 1;
+    return 0;
+}
+
+/* To the next block in walking order, over the borders of tables; valid is 0 behind the last. */
+static int next_block(oor_cursor *cursor) {
+    if (cursor->reverse) {
+        if (cursor->block_at > 0) {
+            cursor->block_at--;
+        } else if (cursor->table_at > 0) {
+            cursor->block_at = cursor->tables[--cursor->table_at]->block_count - 1;
+        } else {
+            return 0;
+        }
+    } else if (cursor->block_at + 1 < cursor->tables[cursor->table_at]->block_count) {
+        cursor->block_at++;
+    } else if (cursor->table_at + 1 < cursor->table_count) {
+        cursor->table_at++;
+        cursor->block_at = 0;
+    } else {
+        return 0;
+    }
+    int rc = load_block(cursor);
+    if (rc < 0) return rc;
+    cursor->entry_at = cursor->reverse ? cursor->block.count - 1 : 0;
+    return load_entry(cursor);
+}
+
+int oor_cursor_next(oor_cursor *cursor) {
+    assert(cursor->valid);
+    cursor->valid = 0;
+    if (cursor->reverse ? cursor->entry_at > 0 : cursor->entry_at + 1 < cursor->block.count) {
+        cursor->entry_at = cursor->reverse ? cursor->entry_at - 1 : cursor->entry_at + 1;
+        return load_entry(cursor);
+    }
+    return next_block(cursor);
+}
+
+static int seek_end(oor_cursor *cursor) {
+    cursor->table_at = cursor->reverse ? cursor->table_count - 1 : 0;
+    cursor->block_at = cursor->reverse ? cursor->tables[cursor->table_at]->block_count - 1 : 0;
+    int rc = load_block(cursor);
+    if (rc < 0) return rc;
+    cursor->entry_at = cursor->reverse ? cursor->block.count - 1 : 0;
+    return load_entry(cursor);
+}
+
+/* The first table whose largest key is at or above `key`. */
+static uint32_t find_table(const oor_cursor *cursor, const uint8_t *key, size_t key_size) {
+    uint32_t low = 0, high = cursor->table_count;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        const oor_table_props *props = &cursor->tables[middle]->props;
+        if (oor_compare(props->largest, props->largest_size, key, key_size) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+int oor_cursor_seek(oor_cursor *cursor, const uint8_t *key, size_t key_size) {
+    cursor->valid = 0;
+    cursor->walked = 0;
+    if (cursor->table_count == 0) return 0;
+    if (!key) return seek_end(cursor);
+    uint32_t table_at = find_table(cursor, key, key_size);
+    if (table_at == cursor->table_count) return cursor->reverse ? seek_end(cursor) : 0;
+    cursor->table_at = table_at;
+    const oor_table *table = cursor->tables[table_at];
+    cursor->block_at = oor_table_find_block(table, key, key_size, oor_key_prefix(key, key_size));
+    int rc = load_block(cursor);
+    if (rc < 0) return rc;
+    uint32_t at = oor_block_seek(&cursor->block, key, key_size);
+    if (cursor->reverse) {
+        cursor->entry_at = at;
+        return at > 0 ? (cursor->entry_at--, load_entry(cursor)) : next_block(cursor);
+    }
+    /* Past the block's last entry: the first of the next block is above the key. */
+    cursor->entry_at = at;
+    return at < cursor->block.count ? load_entry(cursor) : next_block(cursor);
+}
