@@ -7,7 +7,8 @@
  *            value is 0 for a tombstone, else the size of the value + 1
  * Every interval-th entry, from the first, is a restart: shared is 0.  The key of another entry is
  * the first `shared` bytes of the key of the restart before it, and its suffix.  So any entry is
- * read without a walk through its neighbours.  varint: 7 bits a byte, low first, at most 32 bits. */
+ * read without a walk through its neighbours.  No entry starts past byte 65535 of its block.
+ * varint: 7 bits a byte, low first, at most 32 bits. */
 #include "block.h"
 
 static uint32_t section_crc(uint64_t number, uint64_t offset, const uint8_t *data, size_t size) {
@@ -110,12 +111,13 @@ int64_t oor_block_count(const oor_place *place, const uint8_t *payload, size_t s
 }
 
 int oor_block_view(const oor_place *place, const uint8_t *payload, size_t size, uint32_t count,
-                   uint32_t *offsets, oor_block *out) {
+                   uint16_t *offsets, oor_block *out) {
     const uint8_t *p = payload, *end = payload + size - OOR_BLOCK_TAIL_SIZE;
     uint32_t interval = oor_load32(payload + size - 4), restart_key_size = 0, until_restart = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t shared, suffix_size, value;
-        offsets[i] = (uint32_t)(p - payload);
+        if (p - payload > OOR_ENTRY_OFFSET_MAX) return damaged(place, "with an entry past its first 64 KiB");
+        offsets[i] = (uint16_t)(p - payload);
         if (end - p >= OOR_ENTRY_SIZE_MIN && p[0] < 128 && p[1] < 128 && p[2] < 128) {
             shared = p[0];
             suffix_size = p[1];

@@ -15,6 +15,7 @@ enum {
     OOR_SECTION_TRAILER_SIZE = 5, /* codec:u8 crc:u32 */
     OOR_BLOCK_TAIL_SIZE = 8,      /* count:u32 interval:u32 */
     OOR_ENTRY_SIZE_MIN = 3,       /* three varints of one byte */
+    OOR_ENTRY_OFFSET_MAX = 65535, /* no entry starts further into its block */
     OOR_ENTRY_HEADER_SIZE_MAX = 3 + 3 + 5,
     OOR_VARINT_SIZE_MAX = 5
 };
@@ -49,7 +50,7 @@ int oor_block_end(oor_block_writer *writer, oor_buffer *out);
 
 typedef struct {
     const uint8_t *data;
-    const uint32_t *offsets; /* of each entry */
+    const uint16_t *offsets; /* of each entry */
     uint32_t count;
     uint32_t interval;
 } oor_block;
@@ -68,7 +69,7 @@ int64_t oor_block_count(const oor_place *place, const uint8_t *payload, size_t s
 /* Walks a payload, checks every entry, fills offsets[count] and the view.
  * REQUIRES: oor_block_count gave `count` for this payload. */
 int oor_block_view(const oor_place *place, const uint8_t *payload, size_t size, uint32_t count,
-                   uint32_t *offsets, oor_block *out);
+                   uint16_t *offsets, oor_block *out);
 /* The first entry whose key is at or above `key`; block->count if there is none. */
 uint32_t oor_block_seek(const oor_block *block, const uint8_t *key, size_t key_size);
 

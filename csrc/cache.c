@@ -81,41 +81,47 @@ void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out) {
         .filter_skips = sums[COUNT_SKIPS], .filter_misses = sums[COUNT_VAIN]};
 }
 
+/* Fills the tags, with `key` to make keys whole in. */
+static void make_tags(const oor_block *block, uint8_t *tags, uint8_t *key) {
+    for (uint32_t i = 0; i < block->count; i++) {
+        oor_entry entry;
+        oor_block_entry(block, i, &entry);
+        oor_entry_key(&entry, key);
+        tags[i] = oor_tag(oor_hash(key, oor_entry_key_size(&entry)));
+    }
+}
+
 oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_t size) {
     int64_t found = oor_block_count(place, payload, size);
     if (found < 0) return NULL;
     uint32_t count = (uint32_t)found;
-    size_t tags_size = (size_t)oor_round_up(count, 8), offsets_size = (size_t)count * sizeof(uint32_t);
-    size_t total = (size_t)oor_round_up(sizeof(oor_cached) + tags_size + offsets_size + size, 64);
-    oor_cached *cached = total > UINT32_MAX ? NULL : aligned_alloc(64, total);
+    size_t tags_size = (size_t)oor_round_up(count, 8), offsets_size = (size_t)count * sizeof(uint16_t);
+    size_t head_size = (size_t)oor_round_up(sizeof(oor_cached) + tags_size + offsets_size, 64);
+    oor_cached *cached = aligned_alloc(64, head_size);
+    uint8_t *data = malloc(size);
     uint8_t *key = malloc(OOR_KEY_SIZE_MAX);
-    if (!cached || !key) {
-        free(cached);
-        free(key);
-        oor_fail(OOR_E_MEMORY, place->path, "no memory for a block of %zu bytes", size);
-        return NULL;
-    }
-    memset(cached, 0, sizeof *cached);
-    uint8_t *tags = (uint8_t *)(cached + 1), *data = tags + tags_size + offsets_size;
-    uint32_t *offsets = (uint32_t *)(void *)(tags + tags_size);
-    memset(tags, 0, tags_size);
-    memcpy(data, payload, size);
-    if (oor_block_view(place, data, size, count, offsets, &cached->block) < 0) {
-        free(cached);
-        free(key);
-        return NULL;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        oor_entry entry;
-        oor_block_entry(&cached->block, i, &entry);
-        oor_entry_key(&entry, key);
-        tags[i] = oor_tag(oor_hash(key, oor_entry_key_size(&entry)));
+    int rc = cached && data && key ? 0 : oor_fail(OOR_E_MEMORY, place->path, "no memory for a block of %zu bytes", size);
+    if (rc >= 0) {
+        memset(cached, 0, head_size);
+        memcpy(data, payload, size);
+        uint8_t *tags = (uint8_t *)(cached + 1);
+        uint16_t *offsets = (uint16_t *)(void *)(tags + tags_size);
+        rc = oor_block_view(place, data, size, count, offsets, &cached->block);
+        if (rc >= 0) make_tags(&cached->block, tags, key);
+        cached->tags = tags;
+        cached->size = (uint32_t)(head_size + size);
+        atomic_init(&cached->holders, 1);
     }
     free(key);
-    cached->tags = tags;
-    cached->size = (uint32_t)total;
-    atomic_init(&cached->holders, 1);
-    return cached;
+    if (rc >= 0) return cached;
+    free(data);
+    free(cached);
+    return NULL;
+}
+
+static void free_cached(oor_cached *cached) {
+    free((uint8_t *)(uintptr_t)cached->block.data);
+    free(cached);
 }
 
 void oor_cached_release(oor_cached *cached) {
@@ -127,7 +133,7 @@ void oor_cached_release(oor_cached *cached) {
                 return;
         }
     }
-    if (atomic_fetch_sub(&cached->holders, 1) == 1) free(cached);
+    if (atomic_fetch_sub(&cached->holders, 1) == 1) free_cached(cached);
 }
 
 static void queue_push(oor_cache *cache, oor_cached *cached, uint8_t which) {
@@ -167,7 +173,7 @@ static void evict(oor_cache *cache, oor_cached *cached) {
     uint64_t seen = atomic_exchange(cached->slot, 0);
     assert((seen & OOR_SLOT_ADDRESS) == (uint64_t)(uintptr_t)cached);
     int32_t moved = (int32_t)(seen >> OOR_SLOT_COUNT_SHIFT);
-    if (atomic_fetch_add(&cached->holders, moved) + moved == 0) free(cached);
+    if (atomic_fetch_add(&cached->holders, moved) + moved == 0) free_cached(cached);
 }
 
 /* Makes room for `size` bytes; 0 when even an empty cache has none.  REQUIRES: the lock is held. */

@@ -29,7 +29,7 @@ typedef struct {
     size_t ahead_capacity;
     uint64_t ahead_offset;
     uint32_t ahead_table;
-    uint32_t *offsets;
+    uint16_t *offsets;
     uint32_t offsets_capacity;
     oor_buffer key_buffer;
     const uint8_t *key;

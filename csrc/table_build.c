@@ -33,7 +33,7 @@ struct oor_builder {
 static int check_options(const oor_table_options *options, const char *path) {
     if (options->codec != OOR_CODEC_NONE)
         return oor_fail(OOR_E_FORMAT, path, "codec %u is not in this build", options->codec);
-    if (options->block_size < 64 || options->block_size > 1 << 24 || options->restart_interval < 1 ||
+    if (options->block_size < 64 || options->block_size > OOR_ENTRY_OFFSET_MAX + 1 || options->restart_interval < 1 ||
         options->restart_interval > 1 << 16 || options->filter_bits > 64)
         return oor_fail(OOR_E_LIMIT, path, "table options: block of %u bytes, restart every %u, %u filter bits",
                         options->block_size, options->restart_interval, options->filter_bits);
