@@ -3,7 +3,7 @@
  * segment := header:4096 frame*                        all integers little-endian, CRCs masked CRC32C
  * header  := copy:2048 copy:2048
  * copy    := magic:8 version:u32 size:u32 database_id:16 epoch:u64 number:u64 first_lsn:u64 new_lsn:u64
- *            previous_segment:u64 previous_last_lsn:u64 segment_size:u64 crc:u32 zeros
+ *            previous_segment:u64 previous_last_lsn:u64 segment_size:u64 tail_size:u64 crc:u32 zeros
  * frame   := header_crc:u32 body_crc:u32 body_size:u32 op_count:u32 first_lsn:u64 durable_lsn:u64
  *            flags:u32 marker:u32 body zeros              starts at a multiple of 8
  * body    := op*
@@ -27,9 +27,9 @@ enum {
     HEAD_EPOCH = HEAD_ID + 16, HEAD_NUMBER = HEAD_EPOCH + 8, HEAD_FIRST_LSN = HEAD_NUMBER + 8,
     HEAD_NEW_LSN = HEAD_FIRST_LSN + 8, HEAD_PREVIOUS = HEAD_NEW_LSN + 8,
     HEAD_PREVIOUS_LAST = HEAD_PREVIOUS + 8, HEAD_SEGMENT_SIZE = HEAD_PREVIOUS_LAST + 8,
-    HEAD_CRC = HEAD_SEGMENT_SIZE + 8, HEAD_END = HEAD_CRC + 4, HEAD_COPY = OOR_SEGMENT_HEADER_SIZE / 2
+    HEAD_TAIL_SIZE = HEAD_SEGMENT_SIZE + 8, HEAD_CRC = HEAD_TAIL_SIZE + 8, HEAD_END = HEAD_CRC + 4, HEAD_COPY = OOR_SEGMENT_HEADER_SIZE / 2
 };
-_Static_assert(HEAD_END == 92, "docs/formats/segment.md promises 92 bytes");
+_Static_assert(HEAD_END == 100, "docs/formats/segment.md promises 100 bytes");
 
 static const uint8_t head_magic[8] = {'O', 'O', 'R', 'W', 'A', 'L', 0, 1};
 enum { HEAD_FORMAT = 1 };
@@ -122,6 +122,7 @@ void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id, const o
     oor_store64(out + HEAD_PREVIOUS, header->previous_segment);
     oor_store64(out + HEAD_PREVIOUS_LAST, header->previous_last_lsn);
     oor_store64(out + HEAD_SEGMENT_SIZE, header->size);
+    oor_store64(out + HEAD_TAIL_SIZE, header->tail_size);
     oor_store32(out + HEAD_CRC, oor_crc32c_mask(oor_crc32c(0, out, HEAD_CRC)));
     memcpy(out + HEAD_COPY, out, HEAD_END);
 }
@@ -144,6 +145,7 @@ static int copy_decode(const uint8_t *data, const oor_segment_id *id, oor_segmen
     out->previous_segment = oor_load64(data + HEAD_PREVIOUS);
     out->previous_last_lsn = oor_load64(data + HEAD_PREVIOUS_LAST);
     out->size = oor_load64(data + HEAD_SEGMENT_SIZE);
+    out->tail_size = oor_load64(data + HEAD_TAIL_SIZE);
     return OOR_HEADER_GOOD;
 }
 

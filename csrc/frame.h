@@ -35,6 +35,7 @@ typedef struct {
     uint64_t previous_segment;  /* 0: none */
     uint64_t previous_last_lsn; /* durable before this header was written */
     uint64_t size;              /* of the segment, bytes */
+    uint64_t tail_size;         /* of each half of the shared tail, bytes */
 } oor_segment_header;
 
 typedef struct {

@@ -216,11 +216,16 @@ int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t
 int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
 /* As oor_wal_sync, but only waits for a sync that somebody else (the timed one) makes. */
 int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
+/* Every mutation up to here is on stable storage. */
+uint64_t oor_wal_durable(oor_wal *wal);
 void oor_wal_read_state(oor_wal *wal, oor_wal_state *out);
 /* Segments in order, the current one last; returns their count, fills at most `capacity`. */
 int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity);
 /* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn`; returns how many. */
 int64_t oor_wal_release(oor_wal *wal, uint64_t lsn);
+/* Goes on to the next segment, unless the current one is empty; everything before it is durable when it
+ * returns.  Returns the number of the segment that is current then. */
+int64_t oor_wal_rotate(oor_wal *wal);
 /* Writes a seal frame, which promises all before it, and syncs. */
 int oor_wal_seal(oor_wal *wal);
 /* Stops the threads and closes files.  Does not seal or sync. */
@@ -285,12 +290,15 @@ typedef struct {
     uint64_t first_lsn; /* 0: no record in this chunk */
     uint64_t last_lsn;
     uint64_t offset;    /* of the first frame */
-    uint64_t pickle_size;
+    uint64_t lost_offset;    /* salvage: where bytes before this chunk's first frame did not verify; 0: none */
+    uint64_t lost_first_lsn; /* salvage: the LSNs that are missing there; 0: none */
+    uint64_t lost_last_lsn;
 } oor_walscan_chunk;
 
-/* Reads the records of frames whose last LSN is above `after_lsn`. */
+/* Reads the records of frames whose last LSN is above `after_lsn`.  With `salvage` it does not stop at
+ * bytes that do not verify: it goes on at the next frame that does, and says what is missing. */
 int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
-                     const oor_tail *tail, uint64_t after_lsn, oor_walscan **out);
+                     const oor_tail *tail, uint64_t after_lsn, int salvage, oor_walscan **out);
 /* The next frames, about `bytes` of them, as a pickled dict key -> value or None in `out`, later
  * records over earlier ones.  Returns 1, or 0 at the end. */
 int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk);

@@ -424,6 +424,41 @@ int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_d
 
 int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 0); }
 
+/* Leaves the current segment, all of it durable, for the next one.  Lock held. */
+static int leave_segment(oor_wal *wal) {
+    oor_wal_half *half = &wal->half[wal->active];
+    wal->exclusive = wal->draining = 1;
+    go_on_to(wal, wal->ready);
+    oor_wal_file *file = wal->current;
+    pthread_mutex_unlock(&wal->lock);
+    int rc = oor_wal_file_begin(wal, file);
+    pthread_mutex_lock(&wal->lock);
+    wal->exclusive = wal->draining = 0;
+    file->header_written = rc >= 0;
+    half->file = NULL;
+    oor_wal_tail_begin(wal, half, file, OOR_SEGMENT_HEADER_SIZE, NULL);
+    if (rc < 0 && rc != OOR_E_FULL) oor_wal_fail(wal);
+    pthread_cond_broadcast(&wal->changed);
+    return rc;
+}
+
+int64_t oor_wal_rotate(oor_wal *wal) {
+    int rc = 0;
+    pthread_mutex_lock(&wal->lock);
+    while (rc >= 0) {
+        oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
+        if (wal->failed) rc = refuse(wal);
+        else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) break;
+        else if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
+        else if (wal->draining || other->file || half->used != half->drained) rc = wait_for_drain(wal);
+        else if (!wal->ready) rc = wait_for_segment(wal);
+        else rc = leave_segment(wal);
+    }
+    int64_t number = (int64_t)wal->current->header.number;
+    pthread_mutex_unlock(&wal->lock);
+    return rc < 0 ? rc : number;
+}
+
 int oor_wal_seal(oor_wal *wal) {
     int rc = oor_wal_sync(wal, UINT64_MAX, -1);
     pthread_mutex_lock(&wal->lock);

@@ -173,6 +173,13 @@ int oor_wal_start(oor_wal *wal) {
     return oor_wal_threads_start(wal);
 }
 
+uint64_t oor_wal_durable(oor_wal *wal) {
+    pthread_mutex_lock(&wal->lock);
+    uint64_t lsn = wal->durable_lsn;
+    pthread_mutex_unlock(&wal->lock);
+    return lsn;
+}
+
 void oor_wal_read_state(oor_wal *wal, oor_wal_state *out) {
     pthread_mutex_lock(&wal->lock);
     *out = wal->counts;

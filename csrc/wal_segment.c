@@ -112,7 +112,8 @@ int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, oor_wal_file
         oor_wal_file_free(file);
         return rc;
     }
-    file->header = (oor_segment_header){.epoch = wal->options.epoch, .number = number, .size = file->size};
+    file->header = (oor_segment_header){.epoch = wal->options.epoch, .number = number, .size = file->size,
+                                        .tail_size = wal->options.tail_size};
     file->salt = oor_segment_salt(
         &(oor_segment_id){wal->options.database_id, wal->options.epoch, number});
     *out = file;

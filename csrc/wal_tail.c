@@ -121,7 +121,8 @@ static int read_half(int fd, const char *path, uint64_t at, uint64_t data_size, 
                                        .new_lsn = oor_load64(head + TAIL_NEW_LSN),
                                        .previous_segment = oor_load64(head + TAIL_PREVIOUS),
                                        .previous_last_lsn = oor_load64(head + TAIL_PREVIOUS_LAST),
-                                       .size = oor_load64(head + TAIL_SEGMENT_SIZE)};
+                                       .size = oor_load64(head + TAIL_SEGMENT_SIZE),
+                                       .tail_size = data_size};
     out->base = oor_load64(head + TAIL_BASE);
     out->start = oor_load64(head + TAIL_START);
     out->data = malloc(data_size);

@@ -30,6 +30,7 @@ struct oor_walscan {
     uint64_t at;
     uint64_t expected_lsn;
     uint64_t after_lsn;
+    int salvage;
     oor_frame *frames; /* of the chunk read last */
     size_t frame_count;
     size_t frame_room;
@@ -156,7 +157,9 @@ int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t n
         out->first_lsn = s.header.first_lsn;
         out->previous_segment = s.header.previous_segment;
         out->previous_last_lsn = s.header.previous_last_lsn;
-        uint64_t room = s.header.size > s.size ? s.header.size : s.size;
+        /* Besides what the segment can hold, both halves of the tail may have held mutations of the next
+         * one, whose header was not written yet. */
+        uint64_t room = (s.header.size > s.size ? s.header.size : s.size) + 2 * s.header.tail_size;
         out->lsn_bound = s.header.new_lsn + room / OOR_OP_HEADER_SIZE + 1;
         walk(&s, out);
     }
@@ -169,12 +172,12 @@ int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t n
 /* ---- redo ------------------------------------------------------------------------------------- */
 
 int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
-                     const oor_tail *tail, uint64_t after_lsn, oor_walscan **out) {
+                     const oor_tail *tail, uint64_t after_lsn, int salvage, oor_walscan **out) {
     oor_walscan *scan = calloc(1, sizeof *scan);
     if (!scan) return oor_fail(OOR_E_MEMORY, path, "no memory for a log reader");
     memcpy(scan->database_id, database_id, sizeof scan->database_id);
     int rc = segment_read(&scan->file, path, scan->database_id, number, epoch, tail);
-    if (rc >= 0 && scan->file.header_state != OOR_HEADER_GOOD)
+    if (rc >= 0 && scan->file.header_state != OOR_HEADER_GOOD && !salvage)
         rc = oor_fail(OOR_E_CORRUPT, path, "segment %llu has no header that verifies", (unsigned long long)number);
     if (rc < 0) {
         oor_walscan_close(scan);
@@ -184,6 +187,7 @@ int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t numb
     scan->at = OOR_SEGMENT_HEADER_SIZE;
     scan->expected_lsn = scan->file.header.first_lsn;
     scan->after_lsn = after_lsn;
+    scan->salvage = salvage;
     *out = scan;
     return 0;
 }
@@ -226,6 +230,28 @@ static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t 
     return 0;
 }
 
+/* Salvage: the next place behind one that does not verify where a frame that goes on does.  Returns 1 and
+ * notes what is missing, or 0 when there is none. */
+static int find_next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_frame *frame) {
+    for (uint64_t at = scan->at + OOR_FRAME_ALIGN; at + OOR_FRAME_HEADER_SIZE <= scan->file.size; at += OOR_FRAME_ALIGN) {
+        if (!oor_frame_decode(scan->file.data + at, scan->file.size - (size_t)at, scan->file.salt, at, frame)) continue;
+        if (frame->first_lsn < scan->expected_lsn) continue;
+        chunk->lost_offset = scan->at;
+        chunk->lost_first_lsn = frame->first_lsn > scan->expected_lsn ? scan->expected_lsn : 0;
+        chunk->lost_last_lsn = frame->first_lsn - 1;
+        chunk->offset = scan->at = at;
+        return 1;
+    }
+    return 0;
+}
+
+/* The next frame of the walk; in salvage, past bytes that do not verify, at the start of a chunk only. */
+static int next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_frame *frame) {
+    if (frame_at(&scan->file, scan->at, scan->expected_lsn, frame)) return 1;
+    if (!scan->salvage || chunk->frames || chunk->lost_offset) return 0;
+    return find_next_frame(scan, chunk, frame);
+}
+
 int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk) {
     *chunk = (oor_walscan_chunk){.offset = scan->at};
     scan->frame_count = 0;
@@ -234,7 +260,7 @@ int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walsc
     if (rc < 0) return rc;
     oor_pickle_raw(out, "\x80\x03}(", 4);
     oor_frame frame;
-    while (chunk->bytes < bytes && frame_at(&scan->file, scan->at, scan->expected_lsn, &frame)) {
+    while (chunk->bytes < bytes && next_frame(scan, chunk, &frame)) {
         uint64_t offset = scan->at;
         scan->at += frame.size;
         scan->expected_lsn = frame.first_lsn + frame.op_count;
@@ -251,6 +277,5 @@ int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walsc
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_pickle_raw(out, "u.", 2);
-    chunk->pickle_size = out->size;
-    return chunk->frames > 0;
+    return chunk->frames > 0 || chunk->lost_offset > 0;
 }

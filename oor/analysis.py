@@ -1,0 +1,204 @@
+"""Analysis: the first phase of recovery. It only reads, and ends in a plan that can be printed.
+
+Where does the log end? At the first frame that is not there, if nothing proves that it once was. Proof is:
+a later frame that states a higher durable LSN, the header of a later segment (it is written only when the
+segment before is durable), or the manifest's own durable LSN. With proof it is not a torn tail but
+corruption: an acknowledged write is gone, and the plan carries the error instead of an end.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from oor import names, native
+from oor.errors import CorruptionError, FormatError
+from oor.log import SegmentInfo, Tail, inspect_segment
+from oor.manifest import ManifestRead, ManifestState, read_manifest
+from oor.names import FileKind
+from oor.native import lib
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """What is on disk and what recovery will do with it."""
+
+    directory: str
+    manifest: ManifestRead
+    segments: tuple[SegmentInfo, ...]
+    """The live ones, oldest first."""
+    orphans: tuple[str, ...]
+    """Names that undo removes: half-made segments, tables no manifest names, temporary files."""
+    tail: Tail = field(repr=False)
+    log_end_lsn: int
+    """The last LSN that redo reaches; at least the flushed one."""
+    next_lsn: int
+    """The first LSN that is given after recovery: above every one that ever was."""
+    next_segment: int
+    next_number: int
+    redo_frames: int
+    redo_bytes: int
+    """At most so many bytes of frames are read by redo."""
+    torn_bytes: int
+    """Bytes behind the end of the log that are no frames: what a crash cut off."""
+    problem: CorruptionError | None
+    """Why a strict open refuses."""
+
+    @property
+    def state(self) -> ManifestState:
+        """What the manifest adds up to."""
+        return self.manifest.state
+
+    @property
+    def clean(self) -> bool:
+        """Whether the store was closed in order, so that there is nothing to redo."""
+        return self.state.closed and self.log_end_lsn == self.state.flushed_lsn
+
+    @property
+    def redo_lsn(self) -> int:
+        """Where redo starts."""
+        return self.state.flushed_lsn + 1
+
+
+def analyze(directory: str) -> RecoveryPlan:
+    """Read the manifest and every live segment; change nothing.
+
+    Raises CorruptionError if CURRENT or the manifest is damaged, FormatError for a version this build does
+    not read, StorageError if a file cannot be read (which is never taken for the end of the log).
+    Cost: one pass over the live log.
+    """
+    manifest = read_manifest(directory)
+    state = manifest.state
+    found: dict[FileKind, dict[int, str]] = {}
+    for name in native.list_dir(directory):
+        kind, number = names.parse(name)
+        found.setdefault(kind, {})[number if number else len(found.get(kind, ()))] = name
+    tail = Tail(directory, state.database_id, state.epoch)
+    numbers = sorted(number for number in found.get(FileKind.SEGMENT, ()) if number >= state.log_start)
+    infos = [inspect_segment(directory, number, state.database_id, state.epoch, tail) for number in numbers]
+    live, problem = _follow(directory, state, infos)
+    end = max(live[-1].next_lsn - 1 if live else 0, state.flushed_lsn)
+    if problem is None:
+        problem = _missing_tables(directory, state, found)
+    spared = {names.segment_name(info.number) for info in live}
+    spared |= {names.table_name(number) for number in state.tables}
+    spared |= {names.manifest_name(manifest.number), names.CURRENT, names.LOCK, names.TAIL}
+    orphans = sorted(
+        name
+        for kind, group in found.items()
+        if kind is not FileKind.FOREIGN
+        for name in group.values()
+        if name not in spared
+    )
+    return RecoveryPlan(
+        directory=directory,
+        manifest=manifest,
+        segments=tuple(live),
+        orphans=tuple(orphans),
+        tail=tail,
+        log_end_lsn=end,
+        next_lsn=_next_lsn(state, live, infos, end),
+        next_segment=max([*found.get(FileKind.SEGMENT, ()), *found.get(FileKind.SPARE, ()), state.log_start]) + 1,
+        next_number=max(
+            [*found.get(FileKind.TABLE, ()), *found.get(FileKind.MANIFEST, ()), state.next_number - 1]
+        )
+        + 1,
+        redo_frames=sum(info.frames for info in live if info.next_lsn - 1 > state.flushed_lsn),
+        redo_bytes=sum(
+            info.end - lib.OOR_SEGMENT_HEADER_SIZE for info in live if info.next_lsn - 1 > state.flushed_lsn
+        ),
+        torn_bytes=live[-1].file_size - live[-1].end if live and live[-1].ended == lib.OOR_END_BAD else 0,
+        problem=problem,
+    )
+
+
+def _follow(
+    directory: str, state: ManifestState, infos: list[SegmentInfo]
+) -> tuple[list[SegmentInfo], CorruptionError | None]:
+    """The segments that continue each other from the manifest's log start on, and what is wrong, if anything."""
+    live: list[SegmentInfo] = []
+    problem: CorruptionError | None = None
+
+    def wrong(info: SegmentInfo | int, what: str, first: int, last: int, offset: int = 0) -> None:
+        nonlocal problem
+        number = info if isinstance(info, int) else info.number
+        if problem is None:
+            problem = CorruptionError(
+                f"{what}; run `oor verify`, restore a backup, or open with recovery=\"salvage\"",
+                path=os.path.join(directory, names.segment_name(number)),
+                segment=number,
+                offset=offset,
+                first_lsn=first or None,
+                last_lsn=last or None,
+            )
+
+    begun = [info for info in infos if info.begun]
+    last_begun = begun[-1].number if begun else 0
+    for info in infos:
+        if info.header == lib.OOR_HEADER_FORMAT:
+            raise FormatError(
+                "a log segment of a format that this build does not read",
+                path=os.path.join(directory, names.segment_name(info.number)),
+                segment=info.number,
+            )
+        if not info.begun:
+            if info.frames_found or info.number < last_begun:
+                expected = live[-1].next_lsn if live else state.flushed_lsn + 1
+                wrong(
+                    info, f"the segment's header is {info.header_text}, and the log goes on", expected, info.highest_lsn
+                )
+                live.append(info)
+            continue
+        before = live[-1] if live else None
+        if before is None:
+            floor = max(state.flushed_lsn + 1, state.next_lsn)
+            if info.number != state.log_start or info.first_lsn > floor:
+                wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, info.first_lsn - 1)
+        elif info.previous_segment != before.number:
+            wrong(info.previous_segment, "a segment is missing", before.next_lsn, info.first_lsn - 1)
+        elif before.begun and before.next_lsn - 1 < info.previous_last_lsn:
+            wrong(
+                before,
+                "frames that were durable do not verify",
+                before.next_lsn,
+                info.previous_last_lsn,
+                before.end,
+            )
+        if info.promised_lsn >= info.next_lsn:
+            wrong(info, "frames that were durable do not verify", info.next_lsn, info.promised_lsn, info.end)
+        live.append(info)
+    end = live[-1].next_lsn - 1 if live else 0
+    if max(end, state.flushed_lsn) < state.durable_lsn:
+        number = live[-1].number if live else state.log_start
+        wrong(
+            number,
+            "the log ends before what the manifest says was durable",
+            max(end, state.flushed_lsn) + 1,
+            state.durable_lsn,
+            live[-1].end if live else 0,
+        )
+    return live, problem
+
+
+def _missing_tables(
+    directory: str, state: ManifestState, found: dict[FileKind, dict[int, str]]
+) -> CorruptionError | None:
+    missing = sorted(set(state.tables) - set(found.get(FileKind.TABLE, ())))
+    if not missing:
+        return None
+    _, meta = state.tables[missing[0]]
+    return CorruptionError(
+        f"table {missing[0]} is missing, and {len(missing) - 1} more; restore a backup",
+        path=os.path.join(directory, names.table_name(missing[0])),
+        first_lsn=meta.first_lsn,
+        last_lsn=meta.last_lsn,
+    )
+
+
+def _next_lsn(state: ManifestState, live: list[SegmentInfo], infos: list[SegmentInfo], end: int) -> int:
+    """Above every LSN that was given, also by frames that never reached the disk."""
+    candidates = [end + 1, state.next_lsn, state.durable_lsn + 1]
+    if not state.closed:
+        candidates += [info.highest_lsn + 1 for info in infos]
+        candidates += [info.lsn_bound for info in live]
+    return max(candidates)

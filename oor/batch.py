@@ -1,0 +1,81 @@
+"""Mutations before they have an LSN: what `DB.write` takes, in every form it comes in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TypeAlias
+
+from oor.errors import LimitError
+from oor.native import lib
+
+KEY_SIZE_MAX: int = lib.OOR_KEY_SIZE_MAX
+VALUE_SIZE_MAX: int = lib.OOR_VALUE_SIZE_MAX
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+
+def as_bytes(data: BytesLike) -> bytes:
+    """`data` as bytes of its own, so that nobody changes them later. TypeError if it has no buffer."""
+    return data if type(data) is bytes else bytes(memoryview(data))
+
+
+class WriteBatch:
+    """Puts and deletes that become visible and durable together, or not at all.
+
+    Later mutations of a key win over earlier ones. Not for two threads at once. Cost: a list append each.
+    """
+
+    __slots__ = ("keys", "size", "values")
+
+    def __init__(self, pairs: Pairs | None = None) -> None:
+        self.keys: list[bytes] = []
+        self.values: list[bytes | None] = []
+        self.size = 0
+        if pairs is not None:
+            self.extend(pairs)
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def put(self, key: BytesLike, value: BytesLike) -> None:
+        """Add a put. LimitError if key or value is too long."""
+        self._add(as_bytes(key), as_bytes(value))
+
+    def delete(self, key: BytesLike) -> None:
+        """Add a delete; the key need not be there."""
+        self._add(as_bytes(key), None)
+
+    def extend(self, pairs: Pairs) -> None:
+        """Add all of a mapping, of (key, value) pairs, or of another batch; None deletes."""
+        if isinstance(pairs, WriteBatch):
+            pairs = zip(pairs.keys, pairs.values, strict=True)
+        elif isinstance(pairs, Mapping):
+            pairs = pairs.items()
+        for key, value in pairs:
+            self._add(as_bytes(key), None if value is None else as_bytes(value))
+
+    def clear(self) -> None:
+        """Forget all of it."""
+        self.keys.clear()
+        self.values.clear()
+        self.size = 0
+
+    def _add(self, key: bytes, value: bytes | None) -> None:
+        value_size = 0 if value is None else len(value)
+        check_sizes(len(key), value_size)
+        self.keys.append(key)
+        self.values.append(value)
+        self.size += len(key) + value_size
+
+
+Pairs: TypeAlias = (
+    WriteBatch | Mapping[BytesLike, BytesLike | None] | Iterable[tuple[BytesLike, BytesLike | None]]
+)
+
+
+def check_sizes(key_size: int, value_size: int) -> None:
+    """LimitError if a key or a value is longer than the format allows."""
+    if key_size > KEY_SIZE_MAX:
+        raise LimitError(f"a key of {key_size} bytes is over the limit of {KEY_SIZE_MAX}")
+    if value_size > VALUE_SIZE_MAX:
+        raise LimitError(f"a value of {value_size} bytes is over the limit of {VALUE_SIZE_MAX}")

@@ -1,0 +1,240 @@
+"""Commit: the one way of a mutation from the caller to the log, to the device, to the memtable.
+
+The order is the promise. A mutation is logged before the memtable has it, and in `sync` mode durable
+before anyone can read it. Memtable order is LSN order in every mode: a mutation that is not waiting for a
+sync still waits behind earlier ones that are.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections import deque
+from typing import Any, Final
+
+from oor.batch import check_sizes
+from oor.errors import FailedError, WouldStallError
+from oor.memtable import ENTRY_BYTES
+from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
+from oor.options import Durability
+from oor.state import State
+
+_put = lib.oor_wal_put
+_SYNC: Final = Durability.SYNC
+_SLOWDOWN_SECONDS = 0.001
+
+Mutations = dict[bytes, bytes | None]
+
+
+class Commit:
+    """Gives LSNs and applies mutations in their order.
+
+    Threads: any number. One at a time appends and applies, under the commit lock; none holds it across a
+    sync, so those who arrive meanwhile share the next one.
+    Invariants: (1) `_last_lsn` is the last LSN that is in the memtable or in `_pending`. (2) `_pending` is
+    in LSN order and holds only mutations that are logged, not yet known durable, and not visible.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._wal = state.log.raw
+        self._lock = state.lock
+        self._pending: deque[tuple[Mutations, int, int, int]] = deque()
+        self._last_lsn = state.log.next_lsn() - 1
+        self._memtable_bytes = state.options.memtable_bytes
+        self._buffer = Buffer()
+        self.stall_seconds = 0.0
+        self.stalls = 0
+
+    @property
+    def last_lsn(self) -> int:
+        """The LSN of the newest mutation that was logged."""
+        return self._last_lsn
+
+    def put(self, key: bytes, value: bytes | None, mode: Durability, may_stall: bool = True) -> int:
+        """Commit one mutation and return its LSN. None deletes."""
+        value_size = TOMBSTONE if value is None else len(value)
+        state = self._state
+        with self._lock:
+            if state.hindered:
+                self._admit(may_stall)
+            try:
+                lsn: int = _put(self._wal, key, len(key), b"" if value is None else value, value_size)
+                if lsn < 0:
+                    self._raise_refusal(lsn, len(key), 0 if value is None else value_size)
+                if mode is _SYNC or self._pending:
+                    mode = _SYNC
+                    self._pending.append(({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + (len(value) if value else 0)))
+                else:
+                    memtable = state.view.active
+                    if memtable.has_views():
+                        memtable.save((key,))
+                    memtable.data[key] = value
+                    memtable.last_lsn = lsn
+                    if not memtable.first_lsn:
+                        memtable.first_lsn = lsn
+                    memtable.size += ENTRY_BYTES + len(key) + (len(value) if value else 0)
+                    if memtable.size >= self._memtable_bytes:
+                        state.rotate_memtable()
+                self._last_lsn = lsn
+            except BaseException:
+                self._settle({key: value}, mode)
+                raise
+        if mode is _SYNC:
+            self.make_durable(lsn)
+        return lsn
+
+    def write(self, columns: Columns, pairs: Mutations, mode: Durability, may_stall: bool = True) -> int:
+        """Commit a batch, atomic, and return the LSN of its last mutation. `pairs` is what it adds up to."""
+        size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
+        with self._lock:
+            if self._state.hindered:
+                self._admit(may_stall)
+            try:
+                first = lib.oor_wal_append(self._wal, *columns.arguments(), 0)
+                if first < 0:
+                    self._raise_refusal(first)
+                last: int = first + columns.count - 1
+                mode = self._accept(pairs, first, last, size, mode)
+            except BaseException:
+                self._settle(pairs, mode)
+                raise
+        if mode is _SYNC:
+            self.make_durable(last)
+        return last
+
+    def write_columns(
+        self, keys: Any, key_sizes: array[int], values: Any, value_sizes: array[int], stamp: bool, mode: Durability
+    ) -> int:
+        """Commit pairs that lie in contiguous memory; returns the LSN of the last. See `DB.write_columns`."""
+        columns = (
+            len(key_sizes),
+            ffi.from_buffer("uint8_t[]", keys),
+            len(keys),
+            ffi.from_buffer("uint32_t[]", key_sizes),
+            ffi.from_buffer("uint8_t[]", values, require_writable=stamp),
+            len(values),
+            ffi.from_buffer("uint32_t[]", value_sizes),
+        )
+        size = len(key_sizes) * ENTRY_BYTES + len(keys) + len(values)
+        pairs: Mutations | None = None
+        with self._lock:
+            if self._state.hindered:
+                self._admit(True)
+            try:
+                first = lib.oor_wal_append(self._wal, *columns, stamp)
+                if first < 0:
+                    self._raise_refusal(first)
+                last: int = first + len(key_sizes) - 1
+                pairs = self._load(columns)
+                mode = self._accept(pairs, first, last, size, mode)
+            except BaseException:
+                self._settle(pairs if pairs is not None else self._load(columns), mode)
+                raise
+        if mode is _SYNC:
+            self.make_durable(last)
+        return last
+
+    def _load(self, columns: tuple[Any, ...]) -> Mutations:
+        check(lib.oor_columns_to_dict(*columns, self._buffer.raw))
+        pairs: Mutations = self._buffer.load()
+        return pairs
+
+    # ---- under the commit lock ------------------------------------------------------------------
+
+    def _accept(self, pairs: Mutations, first: int, last: int, size: int, mode: Durability) -> Durability:
+        """Take in what was just logged: apply it, or let it wait for its sync. Returns the mode in force."""
+        if mode is _SYNC or self._pending:
+            if not self._pending or self._pending[-1][2] < last:
+                self._pending.append((pairs, first, last, size))
+            mode = _SYNC
+        else:
+            self._apply(pairs, first, last, size)
+        self._last_lsn = last
+        return mode
+
+    def _apply(self, pairs: Mutations, first: int, last: int, size: int) -> None:
+        state = self._state
+        memtable = state.view.active
+        memtable.apply(pairs, first, last, size)
+        if memtable.size >= self._memtable_bytes:
+            state.rotate_memtable()
+
+    def _settle(self, pairs: Mutations, mode: Durability) -> None:
+        """After an exception (a signal handler's, say) in the section that logs and applies.
+
+        What is in the log must be in the memtable, or waiting to be: applying twice does no harm.
+        """
+        logged = self._state.log.next_lsn() - 1
+        if logged > self._last_lsn:
+            active = self._state.view.active
+            if active.last_lsn <= self._last_lsn:
+                self._accept(pairs, self._last_lsn + 1, logged, 0, mode)
+            self._last_lsn = logged
+
+    def _raise_refusal(self, code: int, key_size: int = 0, value_size: int = 0) -> None:
+        check_sizes(key_size, value_size)
+        try:
+            check(code)
+        except FailedError as error:
+            self._state.failure = self._state.failure or error
+            self._state.update_hindered()
+            raise
+
+    def _admit(self, may_stall: bool) -> None:
+        """Let a writer in, later if flush or compaction are behind. Raises if it may never, or may not wait."""
+        state = self._state
+        state.check_writable()
+        options = state.options
+
+        def must_wait() -> bool:
+            view = state.view
+            return (
+                len(view.immutables) >= options.max_immutables or view.version.table_count(0) >= options.l0_stop
+            )
+
+        if not may_stall and state.hindered:
+            raise WouldStallError(
+                f"{len(state.view.immutables)} memtables wait for their flush, "
+                f"level 0 has {state.view.version.table_count(0)} tables",
+                path=state.directory,
+            )
+        since = time.monotonic()
+        if must_wait():
+            while must_wait():
+                # A disk without room for a flush is no reason to wait for ever.
+                if state.disk_full is not None:
+                    raise state.disk_full
+                state.changed.wait()
+                state.check_writable()
+        else:
+            state.changed.wait(_SLOWDOWN_SECONDS)
+            state.check_writable()
+        self.stalls += 1
+        self.stall_seconds += time.monotonic() - since
+
+    # ---- without the lock ------------------------------------------------------------------------
+
+    def make_durable(self, lsn: int) -> None:
+        """Return when everything up to `lsn` is durable and visible; one sync serves all who wait."""
+        try:
+            code = lib.oor_wal_sync(self._wal, lsn, -1)
+        finally:
+            self.publish()
+        if code < 0:
+            try:
+                check(code)
+            except FailedError as error:
+                self._state.fail(error)
+                raise
+
+    def publish(self) -> None:
+        """Apply what has become durable, in LSN order."""
+        with self._lock:
+            pending = self._pending
+            if not pending:
+                return
+            durable = lib.oor_wal_durable(self._wal)
+            while pending and pending[0][2] <= durable:
+                self._apply(*pending[0])
+                pending.popleft()

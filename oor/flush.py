@@ -1,0 +1,103 @@
+"""Flush: the oldest immutable memtable becomes a table of level 0.
+
+The order is what makes it safe to crash anywhere: table written and synced, its name synced, the manifest
+edit synced, only then the view changes and the log lets go of what the table holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+
+from oor import native
+from oor.errors import DiskFullError, OorError
+from oor.memtable import Memtable
+from oor.names import table_name
+from oor.options import Options
+from oor.state import State
+from oor.table import Table, TableMeta, TableOptions, write_run
+from oor.version import VersionEdit
+
+CHUNK_PAIRS = 1000
+"""Pairs that cross to C at once: the interpreter lock is free between two chunks."""
+
+
+def table_options(options: Options) -> TableOptions:
+    """How this store's tables are laid out."""
+    return TableOptions(
+        block_size=options.block_bytes,
+        restart_interval=options.restart_interval,
+        filter_bits=options.filter_bits,
+    )
+
+
+def chunks_of(memtable: Memtable) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
+    """The pairs of a memtable that nobody writes to, in chunks, in no order."""
+    pairs = iter(memtable.data.items())
+    while chunk := list(islice(pairs, CHUNK_PAIRS)):
+        keys, values = zip(*chunk, strict=True)
+        yield list(keys), list(values)
+
+
+def write_table(directory: str, number: int, memtable: Memtable, options: Options) -> TableMeta:
+    """Write a memtable as table `number`; its bytes and its name are durable when this returns.
+
+    On failure nothing refers to the file, and it is removed if the disk allows it.
+    """
+    path = f"{directory}/{table_name(number)}"
+    try:
+        meta = write_run(
+            path, number, chunks_of(memtable), table_options(options), memtable.first_lsn, memtable.last_lsn
+        )
+        native.sync_dir(directory)
+    except OorError:
+        if native.exists(path):
+            native.unlink(path)
+        raise
+    return meta
+
+
+def flush_oldest(state: State) -> TableMeta | None:
+    """Flush one memtable; None if none is waiting.
+
+    DiskFullError leaves the memtable where it is, to be flushed later; its mutations are in the log.
+    """
+    with state.flush_lock:
+        immutables = state.view.immutables
+        if not immutables:
+            return None
+        state.check_writable()
+        memtable = immutables[-1]
+        try:
+            # The tables never know more than the log: recovery may rely on it.
+            state.log.sync(memtable.last_lsn)
+            meta = write_table(state.directory, state.manifest.new_number(), memtable, state.options)
+            table = Table.open(state.directory, meta, state.cache)
+            edit = VersionEdit(
+                add=((0, meta),),
+                flushed_lsn=memtable.last_lsn,
+                log_start=state.log.first_needed_segment(memtable.last_lsn),
+            )
+            state.install(edit, {meta.number: table}, flushed=memtable)
+        except DiskFullError as error:
+            state.disk_full = error
+            raise
+        except OorError as error:
+            state.fail(error)
+            raise
+        state.disk_full = None
+        state.log.release(memtable.last_lsn)
+        return meta
+
+
+def flush_all(state: State) -> int:
+    """Flush everything that was committed before the call; returns the number of tables made."""
+    with state.lock:
+        state.check_writable()
+        state.rotate_memtable()
+        last_lsn = max((memtable.last_lsn for memtable in state.view.immutables), default=0)
+    made = 0
+    while state.flushed_lsn < last_lsn:
+        if flush_oldest(state) is not None:
+            made += 1
+    return made

@@ -1,0 +1,298 @@
+"""The write-ahead log as the engine sees it: appends, syncs, segments. The work is in csrc/wal*.c."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from oor import names
+from oor.native import Buffer, Columns, TOMBSTONE, check, ffi, lib, owned
+from oor.options import Options
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One file of the log. `last_lsn` is 0 while it is the current one."""
+
+    number: int
+    first_lsn: int
+    last_lsn: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """Where the log is and what it has done; bytes and microseconds."""
+
+    next_lsn: int
+    durable_lsn: int
+    segment: int
+    segment_offset: int
+    live_bytes: int
+    segment_count: int
+    appended_bytes: int
+    written_bytes: int
+    syncs: int
+    frames: int
+    rotations: int
+    recycled: int
+    stall_us: int
+    window_us_max: int
+    window_bytes_max: int
+    window_lsns_max: int
+    failed: int
+    direct: int
+
+
+class Log:
+    """The log of one incarnation of a store.
+
+    Threads: the caller appends under its commit lock; `sync`, `wait` and `state` need no lock.
+    A sync in flight is shared by all who wait. Nothing here survives `close`.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        *,
+        database_id: bytes,
+        epoch: int,
+        first_segment: int,
+        first_lsn: int,
+        next_lsn: int,
+        room: int,
+        options: Options,
+    ) -> None:
+        raw = ffi.new("oor_wal_options *")
+        ffi.memmove(raw.database_id, database_id, 16)
+        raw.epoch = epoch
+        raw.first_segment = first_segment
+        raw.first_lsn = first_lsn
+        raw.next_lsn = next_lsn
+        raw.segment_size = _whole_blocks(options.segment_bytes)
+        raw.tail_size = min(_whole_blocks(options.tail_bytes), raw.segment_size - lib.OOR_SEGMENT_HEADER_SIZE)
+        raw.flags = (0 if options.direct_io else lib.OOR_WAL_BUFFERED) | (
+            lib.OOR_WAL_BLOCK_PADDING if options.wal_block_padding else 0
+        )
+        raw.sync_interval_us = 0 if options.durability == "os" else round(options.sync_interval * 1e6)
+        raw.spare_segments = options.spare_segments
+        out = ffi.new("oor_wal **")
+        check(lib.oor_wal_open(os.fsencode(directory), raw, room, out))
+        self.raw: Any = owned(out[0], lib.oor_wal_close)
+        self._state = ffi.new("oor_wal_state *")
+
+    def copy(self, scan: SegmentScan) -> None:
+        """Bring the frames of the chunk that `scan` returned last into this log, with their LSNs."""
+        check(lib.oor_wal_copy(self.raw, scan.raw))
+
+    def finish_copy(self) -> None:
+        """Make what was copied durable."""
+        check(lib.oor_wal_finish_copy(self.raw))
+
+    def start(self) -> None:
+        """Open for appends. What the tail held before is gone after this."""
+        check(lib.oor_wal_start(self.raw))
+
+    def append(self, columns: Columns) -> int:
+        """Log the pairs as one frame; returns the LSN of the first."""
+        return check(lib.oor_wal_append(self.raw, *columns.arguments(), 0))
+
+    def put(self, key: bytes, value: bytes | None) -> int:
+        """Log one mutation; returns its LSN."""
+        if value is None:
+            return check(lib.oor_wal_put(self.raw, key, len(key), b"", TOMBSTONE))
+        return check(lib.oor_wal_put(self.raw, key, len(key), value, len(value)))
+
+    def sync(self, lsn: int, timeout: float | None = None) -> None:
+        """Return when everything up to `lsn` is durable; WaitTimeout after `timeout` seconds."""
+        check(lib.oor_wal_sync(self.raw, lsn, _microseconds(timeout)))
+
+    def wait(self, lsn: int, timeout: float | None = None) -> None:
+        """As `sync`, but leave the sync to whoever makes it next."""
+        check(lib.oor_wal_wait(self.raw, lsn, _microseconds(timeout)))
+
+    def state(self) -> LogState:
+        """A consistent picture of the log."""
+        state = ffi.new("oor_wal_state *")
+        lib.oor_wal_read_state(self.raw, state)
+        return LogState(*(getattr(state, name) for name in LogState.__dataclass_fields__))
+
+    def next_lsn(self) -> int:
+        """The LSN that the next mutation gets."""
+        return self.state().next_lsn
+
+    def durable_lsn(self) -> int:
+        """Everything up to here is on stable storage."""
+        return self.state().durable_lsn
+
+    def segments(self) -> list[Segment]:
+        """Oldest first, the current one last."""
+        room = 64
+        while True:
+            raw = ffi.new("oor_wal_segment[]", room)
+            count = check(lib.oor_wal_segments(self.raw, raw, room))
+            if count <= room:
+                return [Segment(s.number, s.first_lsn, s.last_lsn, s.size) for s in raw[0:count]]
+            room = 2 * count
+
+    def first_needed_segment(self, flushed_lsn: int) -> int:
+        """The number of the oldest segment that holds an LSN above `flushed_lsn`, or the current one."""
+        segments = self.segments()
+        return next((s.number for s in segments if s.last_lsn > flushed_lsn), segments[-1].number)
+
+    def rotate(self) -> int:
+        """Go on to the next segment unless the current one is empty; returns its number."""
+        return check(lib.oor_wal_rotate(self.raw))
+
+    def release(self, flushed_lsn: int) -> int:
+        """Free segments that hold nothing above `flushed_lsn`; returns how many.
+
+        REQUIRES: a durable manifest names tables that hold everything up to `flushed_lsn`.
+        """
+        return check(lib.oor_wal_release(self.raw, flushed_lsn))
+
+    def seal(self) -> None:
+        """Sync, and put the promise behind the last frame."""
+        check(lib.oor_wal_seal(self.raw))
+
+    def close(self) -> None:
+        """Stop the log's threads and close its files. Neither seals nor syncs."""
+        if self.raw is not None:
+            raw, self.raw = self.raw, None
+            ffi.release(raw)
+
+
+def _whole_blocks(size: int) -> int:
+    block: int = lib.OOR_BLOCK
+    return -(-size // block) * block
+
+
+def _microseconds(timeout: float | None) -> int:
+    return -1 if timeout is None else max(0, round(timeout * 1e6))
+
+
+# ---- what earlier incarnations left --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentInfo:
+    """What one segment holds; see oor_segment_info in csrc/oor.h for each field."""
+
+    number: int
+    file_size: int
+    epoch: int
+    first_lsn: int
+    previous_segment: int
+    previous_last_lsn: int
+    end: int
+    frames: int
+    records: int
+    last_lsn: int
+    next_lsn: int
+    promised_lsn: int
+    highest_lsn: int
+    later_frames: int
+    later_offset: int
+    tail_frames: int
+    lsn_bound: int
+    header: int
+    ended: int
+    frames_found: int
+
+    @property
+    def begun(self) -> bool:
+        """Whether its header verifies, here or in the tail."""
+        return bool(self.header == lib.OOR_HEADER_GOOD)
+
+    @property
+    def header_text(self) -> str:
+        """The state of its header in a word."""
+        return ("good", "blank", "of another use", "damaged", "of an unknown format")[self.header]
+
+    @property
+    def ended_text(self) -> str:
+        """How its frames end, in a few words."""
+        return ("end of file", "zeros", "bytes that do not verify", "seal")[self.ended]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Bytes of a segment that do not verify, and the LSNs that are missing there (0: none)."""
+
+    segment: int
+    offset: int
+    first_lsn: int
+    last_lsn: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Some frames of a segment, as one dict of their mutations, later ones over earlier ones."""
+
+    pairs: dict[bytes, bytes | None]
+    frames: int
+    records: int
+    size: int
+    first_lsn: int
+    last_lsn: int
+    loss: Loss | None
+
+
+class Tail:
+    """The shared tail that an incarnation left. An absent or foreign file is an empty tail."""
+
+    def __init__(self, directory: str, database_id: bytes, epoch: int) -> None:
+        out = ffi.new("oor_tail **")
+        path = os.fsencode(os.path.join(directory, names.TAIL))
+        check(lib.oor_tail_read(path, database_id, epoch, out))
+        self.raw = owned(out[0], lib.oor_tail_free)
+
+
+def inspect_segment(directory: str, number: int, database_id: bytes, epoch: int, tail: Tail) -> SegmentInfo:
+    """Read one segment whole, verifying every frame. StorageError if it cannot be read."""
+    info = ffi.new("oor_segment_info *")
+    path = os.fsencode(os.path.join(directory, names.segment_name(number)))
+    check(lib.oor_walscan_inspect(path, database_id, number, epoch, tail.raw, info))
+    return SegmentInfo(*(getattr(info, name) for name in SegmentInfo.__dataclass_fields__))
+
+
+class SegmentScan:
+    """Reads the mutations of one segment above `after_lsn`, in LSN order, chunk by chunk."""
+
+    def __init__(
+        self,
+        directory: str,
+        number: int,
+        database_id: bytes,
+        epoch: int,
+        tail: Tail,
+        after_lsn: int,
+        *,
+        salvage: bool = False,
+    ) -> None:
+        out = ffi.new("oor_walscan **")
+        path = os.fsencode(os.path.join(directory, names.segment_name(number)))
+        check(lib.oor_walscan_open(path, database_id, number, epoch, tail.raw, after_lsn, salvage, out))
+        self.raw = owned(out[0], lib.oor_walscan_close)
+        self._tail = tail
+        self._number = number
+        self._buffer = Buffer()
+        self._chunk = ffi.new("oor_walscan_chunk *")
+
+    def next(self, size: int = 1 << 20) -> Chunk | None:
+        """About `size` bytes of frames, or None at the end."""
+        chunk = self._chunk
+        if not check(lib.oor_walscan_next(self.raw, size, self._buffer.raw, chunk)):
+            return None
+        loss = None
+        if chunk.lost_offset:
+            loss = Loss(self._number, chunk.lost_offset, chunk.lost_first_lsn, chunk.lost_last_lsn)
+        pairs = self._buffer.load()
+        return Chunk(
+            pairs, chunk.frames, chunk.records, chunk.bytes, chunk.first_lsn, chunk.last_lsn, loss
+        )
+
+    def close(self) -> None:
+        """Free the memory of the scan."""
+        ffi.release(self.raw)

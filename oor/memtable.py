@@ -1,0 +1,179 @@
+"""The memtable: the newest mutations, in memory, behind the log.
+
+A dict from key to value (None: deleted) whose order is made only when someone asks for it: an insert into
+a sorted container costs ten times one into a dict, and most keys are flushed without ever being scanned.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterable
+from itertools import islice
+from typing import Final
+
+from sortedcontainers import SortedList
+
+
+ENTRY_BYTES: Final = 160
+"""What an entry costs besides its key and value: two objects and a place in the dict."""
+
+
+class Absent:
+    """The type of `ABSENT`: not here, ask further down. (None is an answer: deleted.)"""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "ABSENT"
+
+
+ABSENT: Final = Absent()
+
+
+class _Saved:
+    """What a view needs of values that were overwritten after it was taken.
+
+    The views of one memtable form a chain, oldest first. A writer saves a superseded value in the newest
+    link only; an older view finds it by walking up the chain. A link lives as long as some view can reach
+    it, so writers stop saving when the last view is gone.
+    """
+
+    __slots__ = ("__weakref__", "newer", "values")
+
+    def __init__(self) -> None:
+        self.values: dict[bytes, bytes | None | Absent] = {}
+        self.newer: _Saved | None = None
+
+
+class Memtable:
+    """Mutations in LSN order, the newest of each key.
+
+    Threads: `apply` and `view` under the commit lock; reads by anyone at any time.
+    Invariants: `data` only grows and keeps the order of first insertion; `last_lsn` is the LSN of the
+    newest mutation applied, and everything up to it that is not in an older memtable is in here.
+    """
+
+    __slots__ = ("_newest", "_order", "_order_lock", "_ordered", "data", "first_lsn", "last_lsn", "size")
+
+    def __init__(self) -> None:
+        self.data: dict[bytes, bytes | None] = {}
+        self.size = 0
+        self.first_lsn = 0
+        self.last_lsn = 0
+        self._newest: weakref.ref[_Saved] | None = None
+        self._order: SortedList[bytes] = SortedList()
+        self._ordered = 0
+        self._order_lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self.data)
+
+    def apply(self, pairs: dict[bytes, bytes | None], first_lsn: int, last_lsn: int, size: int) -> None:
+        """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes of keys and values.
+
+        Cost: 50 to 150 ns a pair; more while a view is alive.
+        """
+        assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
+        if self._newest is not None:
+            self.save(pairs)
+        self.data.update(pairs)
+        if not self.first_lsn:
+            self.first_lsn = first_lsn
+        self.last_lsn = last_lsn
+        self.size += size
+
+    def save(self, keys: Iterable[bytes]) -> None:
+        """Keep what `keys` hold now for the views that may still ask. REQUIRES: the commit lock."""
+        link = self._newest() if self._newest is not None else None
+        if link is None:
+            self._newest = None
+            return
+        data, saved = self.data, link.values
+        for key in keys:
+            if key not in saved:
+                saved[key] = data.get(key, ABSENT)
+
+    def has_views(self) -> bool:
+        """Whether a writer must save before it overwrites."""
+        return self._newest is not None
+
+    def view(self) -> MemtableView:
+        """The memtable as it is now, whatever is applied later. O(1). REQUIRES: the commit lock."""
+        newest = self._newest() if self._newest is not None else None
+        if newest is not None and not newest.values:
+            return MemtableView(self, newest)
+        link = _Saved()
+        if newest is not None:
+            newest.newer = link
+        self._newest = weakref.ref(link)
+        return MemtableView(self, link)
+
+    def keys_between(self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool) -> list[bytes]:
+        """The first `count` keys with lower <= key < upper, in walking order.
+
+        The first call sorts what was added since the last one.
+        """
+        with self._order_lock:
+            self._put_in_order()
+            keys = self._order.irange(lower, upper, inclusive=(True, False), reverse=reverse)
+            return list(islice(keys, count))
+
+    def _put_in_order(self) -> None:
+        # The dict keeps insertion order and never loses a key, so what is new stands behind the rest.
+        while self._ordered < len(self.data):
+            try:
+                added = list(islice(self.data, self._ordered, None))
+            except RuntimeError:
+                continue  # a writer added a key meanwhile
+            self._order.update(added)
+            self._ordered += len(added)
+
+    def _check(self) -> None:
+        with self._order_lock:
+            self._put_in_order()
+            assert self._ordered == len(self._order) >= 0
+            assert set(self._order) <= set(self.data)
+        assert (self.first_lsn == 0) == (not self.data)
+        assert self.first_lsn <= self.last_lsn
+
+
+class MemtableView:
+    """One memtable as it was when the view was taken. Safe for any thread."""
+
+    __slots__ = ("_link", "_memtable")
+
+    def __init__(self, memtable: Memtable, link: _Saved) -> None:
+        self._memtable = memtable
+        self._link = link
+
+    def get(self, key: bytes) -> bytes | None | Absent:
+        """The value, None if deleted, ABSENT if this memtable says nothing of the key."""
+        # The live value first: a writer saves before it overwrites, so a value that was overwritten
+        # between these two steps is found in the chain.
+        live = self._memtable.data.get(key, ABSENT)
+        link: _Saved | None = self._link
+        while link is not None:
+            if key in link.values:
+                return link.values[key]
+            link = link.newer
+        return live
+
+    def window(
+        self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
+    ) -> list[tuple[bytes, bytes | None]]:
+        """The first `count` entries with lower <= key < upper, in walking order; fewer only at the end."""
+        found: list[tuple[bytes, bytes | None]] = []
+        while len(found) < count:
+            keys = self._memtable.keys_between(lower, upper, count, reverse)
+            for key in keys:
+                value = self.get(key)
+                if not isinstance(value, Absent):
+                    found.append((key, value))
+            if len(keys) < count:
+                break
+            if reverse:
+                upper = keys[-1]
+            else:
+                lower = keys[-1] + b"\0"
+        return found

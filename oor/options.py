@@ -1,0 +1,128 @@
+"""How a store behaves, fixed when it is opened."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, fields
+from typing import Any
+
+from oor.errors import LimitError
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Durability(str, enum.Enum):
+    """When a write is acknowledged. Any of them survives the death of the process.
+
+    `sync`: on stable storage; writers that arrive meanwhile share the next sync.
+    `interval`: logged; a power loss takes at most the last `sync_interval` and one sync.
+    `os`: logged; a power loss takes what the kernel had not written.
+    """
+
+    SYNC = "sync"
+    INTERVAL = "interval"
+    OS = "os"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The settings of an open store. Sizes are bytes, times are seconds."""
+
+    durability: Durability = Durability.SYNC
+    """The mode of a write that does not name one."""
+    sync_interval: float = 0.05
+    """`interval`: the longest that a logged write waits for the sync that makes it durable."""
+    memtable_bytes: int = 64 * MIB
+    """Keys and values that a memtable takes before it is flushed to a table."""
+    max_immutables: int = 4
+    """Memtables that may wait for their flush before writers do."""
+    segment_bytes: int = 16 * MIB
+    """Size of a log segment."""
+    tail_bytes: int = 2 * MIB
+    """Size of each half of the shared tail of the log."""
+    spare_segments: int = 4
+    """Freed segments that are kept for reuse."""
+    max_log_bytes: int = 256 * MIB
+    """Log that is kept at the most: more of it starts a flush."""
+    checkpoint_interval: float = 60.0
+    """The longest time between two checkpoints of a store that is written to."""
+    wal_block_padding: bool = False
+    """Never write a 4 KiB block of the log twice, for devices that tear inside 512 bytes."""
+    direct_io: bool = True
+    """Write the log past the page cache where the file system allows it."""
+    cache_bytes: int = 64 * MIB
+    """Memory for table blocks, filters and indexes."""
+    block_bytes: int = 4 * KIB
+    """Size of a table's data block before it is closed."""
+    restart_interval: int = 8
+    """Entries of a block from one whole key to the next."""
+    filter_bits: int = 10
+    """Bits of a table's filter for each key; 0 makes no filter."""
+    table_bytes: int = 32 * MIB
+    """Size at which a compaction begins another output table."""
+    l0_trigger: int = 4
+    """Tables in level 0 that start a compaction."""
+    l0_slowdown: int = 12
+    """Tables in level 0 from which writers are slowed down."""
+    l0_stop: int = 20
+    """Tables in level 0 at which writers wait."""
+    level_base_bytes: int = 256 * MIB
+    """Size of level 1; each deeper level holds `level_ratio` times the one above."""
+    level_ratio: int = 10
+    """Growth from one level to the next."""
+    recovery: str = "strict"
+    """`strict` refuses a damaged log; `salvage` keeps what verifies and reports what is missing."""
+    create: bool = True
+    """Make the store if it is not there."""
+    background: bool = True
+    """Flush, compact and checkpoint by itself. Off, only the calls of that name do (for tests)."""
+
+    @classmethod
+    def of(cls, **given: Any) -> Options:
+        """Options from keyword arguments; LimitError for an unknown name or a value out of bounds."""
+        known = {field.name for field in fields(cls)}
+        unknown = sorted(set(given) - known)
+        if unknown:
+            raise LimitError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        if "durability" in given:
+            given["durability"] = durability_of(given["durability"])
+        options = cls(**given)
+        options._check()
+        return options
+
+    def _check(self) -> None:
+        if self.recovery not in ("strict", "salvage"):
+            raise LimitError(f'recovery is "strict" or "salvage", not {self.recovery!r}')
+        bounds: dict[str, tuple[float, float]] = {
+            "sync_interval": (0.001, 3600.0),
+            "memtable_bytes": (1, 1 << 40),
+            "max_immutables": (1, 1000),
+            "segment_bytes": (32 * KIB, 1 << 30),
+            "tail_bytes": (16 * KIB, 1 << 28),
+            "spare_segments": (0, 1000),
+            "max_log_bytes": (1, 1 << 50),
+            "checkpoint_interval": (0.01, 1e9),
+            "cache_bytes": (0, 1 << 50),
+            "block_bytes": (256, 1 << 20),
+            "restart_interval": (1, 1024),
+            "filter_bits": (0, 64),
+            "table_bytes": (1, 1 << 40),
+            "l0_trigger": (1, 1000),
+            "level_base_bytes": (1, 1 << 50),
+            "level_ratio": (2, 1000),
+        }
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if not low <= value <= high:
+                raise LimitError(f"{name} is {value}, allowed are {low} to {high}")
+        if not self.l0_trigger <= self.l0_slowdown <= self.l0_stop:
+            raise LimitError("l0_trigger, l0_slowdown and l0_stop must not fall")
+
+
+def durability_of(value: str | Durability) -> Durability:
+    """The mode of that name; LimitError names the three there are."""
+    try:
+        return Durability(value)
+    except ValueError:
+        raise LimitError(f'durability is "sync", "interval" or "os", not {value!r}') from None

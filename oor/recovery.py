@@ -1,0 +1,285 @@
+"""Recovery: analysis, redo, undo.
+
+0. What the page cache shows may not be on the disk: segments, tables and the directory are synced first.
+1. Analysis (oor.analysis) reads and plans.
+2. Redo applies the frames above the flushed LSN to a fresh memtable, in order. What it replays is made
+   durable anew before anything is served: copied forward into the first segment of the new epoch, or, if
+   it is more than a memtable holds, flushed to tables.
+3. The new manifest is the commit point: it names the tables, the new epoch and the new segment at once.
+   A crash before it leaves the old log whole for the next recovery; after it the old log is not needed.
+4. Undo removes what no manifest names. No uncommitted data is ever on disk, so only files are undone.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from dataclasses import dataclass, field
+
+from oor import names, native
+from oor.analysis import RecoveryPlan, analyze
+from oor.errors import CorruptionError
+from oor.flush import write_table
+from oor.log import Log, Loss, SegmentScan
+from oor.manifest import Manifest, ManifestState
+from oor.memtable import ENTRY_BYTES, Memtable
+from oor.names import FileKind
+from oor.options import Options
+from oor.table import TableMeta
+
+COPY_SLACK = 1 << 20
+"""Room in the first segment of an epoch beyond the frames copied into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryReport:
+    """What a recovery found and did. Counts, LSNs, bytes; seconds for each phase."""
+
+    created: bool = False
+    """The store was made, not recovered."""
+    clean: bool = False
+    """It had been closed in order: nothing to redo."""
+    epoch: int = 1
+    segments: int = 0
+    frames: int = 0
+    records: int = 0
+    """Mutations replayed."""
+    first_lsn: int = 0
+    last_lsn: int = 0
+    """The range that was replayed; 0: nothing."""
+    flushed_lsn: int = 0
+    """Everything up to here was in tables already."""
+    expected_lsn: int = 0
+    """What the disk itself promises at least: the highest durable LSN that anything on it states."""
+    recovered_lsn: int = 0
+    """Everything up to here is there."""
+    next_lsn: int = 1
+    bytes_read: int = 0
+    torn_bytes: int = 0
+    """Behind the last whole frame: writes that a crash cut off, and nobody was told of."""
+    tail_frames: int = 0
+    """Frames that only the shared tail had: they outlived the process, not yet a power loss."""
+    tables_made: int = 0
+    orphans: tuple[str, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    """Salvage only: what did not verify."""
+    analysis_seconds: float = 0.0
+    redo_seconds: float = 0.0
+    undo_seconds: float = 0.0
+
+    @property
+    def seconds(self) -> float:
+        """All phases together."""
+        return self.analysis_seconds + self.redo_seconds + self.undo_seconds
+
+
+@dataclass(slots=True)
+class Recovered:
+    """What an open goes on with."""
+
+    log: Log
+    manifest: Manifest
+    memtable: Memtable
+    report: RecoveryReport
+
+
+@dataclass(slots=True)
+class _Redo:
+    """What redo gathers on its way."""
+
+    memtable: Memtable = field(default_factory=Memtable)
+    tables: list[TableMeta] = field(default_factory=list)
+    losses: list[Loss] = field(default_factory=list)
+    frames: int = 0
+    records: int = 0
+    size: int = 0
+    first_lsn: int = 0
+    last_lsn: int = 0
+
+
+def recover(directory: str, options: Options) -> Recovered:
+    """Bring the store in `directory` to the state before the crash; makes it if there is none.
+
+    Raises CorruptionError when an acknowledged write is missing (unless options.recovery is "salvage"),
+    FormatError, StorageError, DiskFullError. Whatever is raised, the next attempt finds what this one found.
+    """
+    if not native.exists(os.path.join(directory, names.CURRENT)):
+        _refuse_without_current(directory)
+        return _create(directory, options)
+    began = time.perf_counter()
+    _sync_all(directory)
+    plan = analyze(directory)
+    if plan.problem is not None and options.recovery != "salvage":
+        raise plan.problem
+    analyzed = time.perf_counter()
+    redo, log, manifest = _redo(plan, options)
+    redone = time.perf_counter()
+    _undo(plan, manifest)
+    log.start()
+    ended = time.perf_counter()
+    recovered_lsn = max(redo.last_lsn, plan.log_end_lsn)
+    report = RecoveryReport(
+        clean=plan.clean,
+        epoch=plan.state.epoch + 1,
+        segments=len(plan.segments),
+        frames=redo.frames,
+        records=redo.records,
+        first_lsn=redo.first_lsn,
+        last_lsn=redo.last_lsn,
+        flushed_lsn=plan.state.flushed_lsn,
+        expected_lsn=max(
+            [plan.state.durable_lsn, plan.state.flushed_lsn]
+            + [max(info.promised_lsn, info.previous_last_lsn) for info in plan.segments]
+        ),
+        recovered_lsn=recovered_lsn,
+        next_lsn=plan.next_lsn,
+        bytes_read=redo.size,
+        torn_bytes=plan.torn_bytes + plan.manifest.torn_bytes,
+        tail_frames=sum(info.tail_frames for info in plan.segments),
+        tables_made=len(redo.tables),
+        orphans=plan.orphans,
+        losses=tuple(redo.losses),
+        analysis_seconds=analyzed - began,
+        redo_seconds=redone - analyzed,
+        undo_seconds=ended - redone,
+    )
+    return Recovered(log, manifest, redo.memtable, report)
+
+
+def _sync_all(directory: str) -> None:
+    for name in native.list_dir(directory):
+        kind, _ = names.parse(name)
+        if kind in (FileKind.SEGMENT, FileKind.TABLE, FileKind.MANIFEST):
+            with native.File(os.path.join(directory, name), native.READ) as file:
+                file.sync()
+    native.sync_dir(directory)
+
+
+# ---- a new store ---------------------------------------------------------------------------------
+
+
+def _refuse_without_current(directory: str) -> None:
+    """A crash while a store is made leaves no table and no CURRENT; anything more is a loss of CURRENT."""
+    for name in native.list_dir(directory):
+        kind, number = names.parse(name)
+        if kind is FileKind.TABLE or (kind is FileKind.MANIFEST and number > 1):
+            raise CorruptionError(
+                f"there is no CURRENT, but {name}: a file of the store was removed; restore a backup",
+                path=os.path.join(directory, names.CURRENT),
+            )
+
+
+def _create(directory: str, options: Options) -> Recovered:
+    began = time.perf_counter()
+    for name in native.list_dir(directory):
+        kind, _ = names.parse(name)
+        if kind not in (FileKind.FOREIGN, FileKind.LOCK):
+            native.unlink(os.path.join(directory, name))
+    native.sync_dir(directory)
+    database_id = secrets.token_bytes(16)
+    log = Log(
+        directory, database_id=database_id, epoch=1, first_segment=1, first_lsn=1, next_lsn=1, room=0, options=options
+    )
+    log.finish_copy()
+    manifest = Manifest.create(directory, 1, ManifestState(database_id, epoch=1))
+    log.start()
+    report = RecoveryReport(created=True, redo_seconds=time.perf_counter() - began)
+    return Recovered(log, manifest, Memtable(), report)
+
+
+# ---- redo ----------------------------------------------------------------------------------------
+
+
+def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
+    """Replay, make it durable anew, commit with a new manifest."""
+    state = plan.state
+    redo = _Redo()
+    numbers = iter(range(plan.next_number, 1 << 62))
+    salvage = options.recovery == "salvage"
+    copies = plan.redo_bytes <= options.memtable_bytes
+    log = Log(
+        plan.directory,
+        database_id=state.database_id,
+        epoch=state.epoch + 1,
+        first_segment=plan.next_segment,
+        first_lsn=min(plan.redo_lsn, plan.next_lsn) if copies and plan.redo_bytes else plan.next_lsn,
+        next_lsn=plan.next_lsn,
+        room=plan.redo_bytes + COPY_SLACK if copies and plan.redo_bytes else 0,
+        options=options,
+    )
+    try:
+        for info in plan.segments:
+            if info.next_lsn - 1 <= state.flushed_lsn and not salvage:
+                continue
+            scan = SegmentScan(
+                plan.directory, info.number, state.database_id, state.epoch, plan.tail,
+                max(state.flushed_lsn, redo.last_lsn), salvage=salvage,
+            )  # fmt: skip
+            _replay(scan, redo, plan, options, log if copies else None, numbers)
+            scan.close()
+        if not copies and redo.memtable.last_lsn:
+            _flush(redo, plan, options, numbers)
+        log.finish_copy()
+        manifest = _commit(plan, redo, next(numbers))
+    except BaseException:
+        log.close()
+        raise
+    return redo, log, manifest
+
+
+def _replay(
+    scan: SegmentScan, redo: _Redo, plan: RecoveryPlan, options: Options, log: Log | None, numbers: object
+) -> None:
+    """One segment into the memtable; into `log` too, or, without one, into tables when the memtable is full."""
+    while (chunk := scan.next()) is not None:
+        if chunk.loss is not None:
+            redo.losses.append(chunk.loss)
+        if not chunk.records:
+            continue
+        size = chunk.size + len(chunk.pairs) * ENTRY_BYTES
+        redo.memtable.apply(chunk.pairs, chunk.first_lsn, chunk.last_lsn, size)
+        redo.frames += chunk.frames
+        redo.records += chunk.records
+        redo.size += chunk.size
+        redo.first_lsn = redo.first_lsn or chunk.first_lsn
+        redo.last_lsn = chunk.last_lsn
+        if log is not None:
+            log.copy(scan)
+        elif redo.memtable.size >= options.memtable_bytes:
+            _flush(redo, plan, options, numbers)
+
+
+def _flush(redo: _Redo, plan: RecoveryPlan, options: Options, numbers: object) -> None:
+    redo.tables.append(write_table(plan.directory, next(numbers), redo.memtable, options))  # type: ignore[call-overload]
+    redo.memtable = Memtable()
+
+
+def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:
+    """The manifest of the new epoch: tables, log start and epoch change together or not at all."""
+    old = plan.state
+    state = ManifestState(
+        old.database_id,
+        epoch=old.epoch + 1,
+        flushed_lsn=max([old.flushed_lsn, *(meta.last_lsn for meta in redo.tables)]),
+        log_start=plan.next_segment,
+        next_lsn=plan.next_lsn,
+        durable_lsn=plan.next_lsn - 1,
+        checkpoint_lsn=old.checkpoint_lsn,
+        tables=old.tables | {meta.number: (0, meta) for meta in redo.tables},
+    )
+    return Manifest.create(plan.directory, number, state)
+
+
+# ---- undo ----------------------------------------------------------------------------------------
+
+
+def _undo(plan: RecoveryPlan, manifest: Manifest) -> None:
+    """Remove what the new manifest does not name. REQUIRES: it is durable."""
+    old = [names.segment_name(info.number) for info in plan.segments]
+    old.append(names.manifest_name(plan.manifest.number))
+    for name in [*plan.orphans, *old]:
+        path = os.path.join(plan.directory, name)
+        if path != manifest.path and native.exists(path):
+            native.unlink(path)
+    native.sync_dir(plan.directory)

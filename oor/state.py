@@ -1,0 +1,147 @@
+"""What the rooms of an open store share: the view, the log, the manifest, and who may change them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from oor import names
+from oor.errors import ClosedError, DiskFullError, FailedError, OorError
+from oor.log import Log
+from oor.manifest import Manifest
+from oor.memtable import Memtable
+from oor.options import Options
+from oor.snapshot import View
+from oor.table import BlockCache, Table
+from oor.version import VersionEdit
+
+
+class State:
+    """An open store, as commit, flush, compaction and checkpoint see it.
+
+    Locks, in the order in which they may be taken: `flush_lock` (one flush at a time), `manifest_lock`
+    (one edit at a time), `lock` (the commit lock: memtable order, the view). None of them is held across
+    a sync of the log.
+    Invariants: (1) `view` is exchanged whole, under `lock`. (2) A table is in `view` only after the
+    manifest that names it is durable. (3) After `failure` is set nothing is written.
+    """
+
+    def __init__(
+        self,
+        directory: str,
+        options: Options,
+        log: Log,
+        manifest: Manifest,
+        cache: BlockCache,
+        view: View,
+    ) -> None:
+        self.directory = directory
+        self.options = options
+        self.log = log
+        self.manifest = manifest
+        self.cache = cache
+        self.view = view
+        self.lock = threading.Lock()
+        self.changed = threading.Condition(self.lock)
+        self.flush_lock = threading.Lock()
+        self.manifest_lock = threading.Lock()
+        self.flush_wanted = threading.Event()
+        self.compaction_wanted = threading.Event()
+        self.failure: OorError | None = None
+        self.disk_full: DiskFullError | None = None
+        self.closed = False
+        self.flushed_lsn = manifest.state.flushed_lsn
+        self.hindered = False
+        """Whether a writer must look closer before it goes on: closed, failed, or too far ahead."""
+        self.update_hindered()
+
+    def path(self, name: str) -> str:
+        """The path of a file in the store's directory."""
+        return os.path.join(self.directory, name)
+
+    def fail(self, error: OorError) -> None:
+        """Turn read-only: the first failure is the one that every later write names."""
+        with self.lock:
+            if self.failure is None:
+                self.failure = error
+            self.update_hindered()
+            self.changed.notify_all()
+
+    def check_writable(self) -> None:
+        """Raise ClosedError or FailedError if nothing may be written any more."""
+        if self.closed:
+            raise ClosedError("the store is closed", path=self.directory)
+        if self.failure is not None:
+            raise FailedError(
+                f"the store is read-only since a failure, open it again: {self.failure}", path=self.directory
+            )
+
+    def check_readable(self) -> None:
+        """Raise ClosedError if the store is closed."""
+        if self.closed:
+            raise ClosedError("the store is closed", path=self.directory)
+
+    def update_hindered(self) -> None:
+        """Work out `hindered` anew. REQUIRES: lock, but for the constructor."""
+        view, options = self.view, self.options
+        self.hindered = (
+            self.closed
+            or self.failure is not None
+            or len(view.immutables) >= options.max_immutables
+            or view.version.table_count(0) >= options.l0_slowdown
+        )
+
+    def rotate_memtable(self) -> None:
+        """Put an empty memtable in front and the full one before the flush. REQUIRES: lock."""
+        view = self.view
+        if view.active.last_lsn:
+            self.view = View(Memtable(), (view.active, *view.immutables), view.version)
+            self.update_hindered()
+        self.flush_wanted.set()
+
+    def install(
+        self, edit: VersionEdit, opened: Mapping[int, Table], flushed: Memtable | None = None
+    ) -> None:
+        """Make an edit durable in the manifest, then visible.
+
+        DiskFullError leaves all as it was; FailedError has turned the store read-only.
+        """
+        with self.manifest_lock:
+            edit = replace(edit, durable_lsn=self.log.durable_lsn())
+            try:
+                self.manifest.append(edit)
+            except DiskFullError:
+                raise
+            except OorError as error:
+                self.fail(error)
+                raise
+            version = self.view.version.with_edit(edit, opened)
+            with self.lock:
+                view = self.view
+                immutables = view.immutables
+                if flushed is not None:
+                    assert immutables and immutables[-1] is flushed, "memtables are flushed oldest first"
+                    immutables = immutables[:-1]
+                self.view = View(view.active, immutables, version)
+                self.flushed_lsn = self.manifest.state.flushed_lsn
+                self.update_hindered()
+                self.changed.notify_all()
+        self.compaction_wanted.set()
+
+    def table_path(self, number: int) -> str:
+        """The path of a table."""
+        return self.path(names.table_name(number))
+
+    def wait_for_room(self, timeout: float) -> None:
+        """Wait until something changed or there may be room again. For background threads."""
+        with self.lock:
+            if not self.closed:
+                self.changed.wait(timeout)
+
+
+def now() -> float:
+    """Seconds of a clock that no one sets: no decision about files depends on the time of day."""
+    return time.monotonic()
