@@ -1,0 +1,274 @@
+"""Versions: immutable sets of live tables, and the edits that lead from one to the next."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from oor.errors import CorruptionError, FormatError
+from oor.native import Buffer, check, ffi, lib, loads, owned
+from oor.table import Table, TableMeta
+
+LEVELS = 7
+"""How many levels there are at the most, level 0 included."""
+
+_COUNTERS = (
+    "flushed_lsn", "log_start", "next_number", "epoch", "durable_lsn", "next_lsn", "checkpoint_lsn",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class VersionEdit:
+    """A change to the set of live tables and to what recovery starts from; None leaves a field as it is.
+
+    A number that is both removed and added moves to another level.
+    """
+
+    add: tuple[tuple[int, TableMeta], ...] = ()
+    """(level, table) pairs."""
+    remove: tuple[int, ...] = ()
+    """Table numbers."""
+    flushed_lsn: int | None = None
+    log_start: int | None = None
+    """The number of the oldest segment that redo may need."""
+    next_number: int | None = None
+    epoch: int | None = None
+    durable_lsn: int | None = None
+    next_lsn: int | None = None
+    checkpoint_lsn: int | None = None
+    closed: bool = False
+    """Written by a clean close; every other edit takes it back."""
+
+    def dropped(self) -> tuple[int, ...]:
+        """Tables that are gone after the edit; those that only move are not among them."""
+        added = {meta.number for _, meta in self.add}
+        return tuple(number for number in self.remove if number not in added)
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields that are set."""
+        content: dict[str, Any] = {}
+        if self.add:
+            content["add"] = [[level, meta.to_json()] for level, meta in self.add]
+        if self.remove:
+            content["remove"] = list(self.remove)
+        for name in _COUNTERS:
+            value = getattr(self, name)
+            if value is not None:
+                content[name] = value
+        if self.closed:
+            content["closed"] = True
+        return content
+
+    @classmethod
+    def from_json(cls, content: Any) -> VersionEdit:
+        """The reverse of `to_json`. FormatError for an unknown field, CorruptionError for nonsense."""
+        if not isinstance(content, dict):
+            raise CorruptionError(f"no version edit: {content!r:.200}")
+        unknown = set(content) - {field.name for field in fields(cls)}
+        if unknown:
+            raise FormatError(f"a version edit with unknown fields: {', '.join(sorted(map(str, unknown)))}")
+        for name in _COUNTERS:
+            if name in content and not _is_count(content[name]):
+                raise CorruptionError(f"a version edit with {name} {content[name]!r:.80}")
+        if "closed" in content and type(content["closed"]) is not bool:
+            raise CorruptionError(f"a version edit with closed {content['closed']!r:.80}")
+        plain = {name: content[name] for name in (*_COUNTERS, "closed") if name in content}
+        return cls(add=_added(content.get("add", [])), remove=_removed(content.get("remove", [])), **plain)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 64
+
+
+def _added(items: Any) -> tuple[tuple[int, TableMeta], ...]:
+    if not isinstance(items, list):
+        raise CorruptionError(f"a version edit that adds {items!r:.80}")
+    found = []
+    for item in items:
+        if not isinstance(item, list) or len(item) != 2 or not _is_count(item[0]) or item[0] >= LEVELS:
+            raise CorruptionError(f"a version edit that adds {item!r:.80}")
+        found.append((item[0], TableMeta.from_json(item[1])))
+    return tuple(found)
+
+
+def _removed(numbers: Any) -> tuple[int, ...]:
+    if not isinstance(numbers, list) or not all(map(_is_count, numbers)):
+        raise CorruptionError(f"a version edit that removes {numbers!r:.80}")
+    return tuple(numbers)
+
+
+class Version:
+    """An immutable set of tables: level 0 newest first, deeper levels in key order and disjoint.
+
+    Threads: any. Readers keep a version alive while they use it; its tables live as long.
+    """
+
+    __slots__ = ("__weakref__", "_level_bytes", "get", "levels", "raw")
+
+    get: Callable[[bytes], bytes | None]
+    """`get(key)`: the newest value, or None if the key is absent or deleted. The key must be `bytes`.
+
+    Cost: one call into C, which drops the interpreter lock. CorruptionError, StorageError.
+    """
+
+    def __init__(self, levels: Sequence[Sequence[Table]] = ()) -> None:
+        self.levels: tuple[tuple[Table, ...], ...] = tuple(map(tuple, levels))
+        self._check()
+        self._level_bytes = tuple(sum(table.meta.size for table in level) for level in self.levels)
+        handles = [table.raw for table in self.tables()]
+        counts = [len(level) for level in self.levels]
+        tables = ffi.new("oor_table *[]", handles)
+        self.raw = owned(
+            lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)), lib.oor_version_free
+        )
+        self.get = _getter(self.raw)
+
+    def _check(self) -> None:
+        """CorruptionError if a table is in twice or tables of a deeper level overlap."""
+        numbers = [table.meta.number for table in self.tables()]
+        if len(set(numbers)) != len(numbers):
+            raise CorruptionError(f"a table is in a version twice: {sorted(numbers)}")
+        if len(self.levels) > LEVELS:
+            raise CorruptionError(f"{len(self.levels)} levels, the limit is {LEVELS}")
+        for level, tables in enumerate(self.levels[1:], 1):
+            for left, right in zip(tables, tables[1:], strict=False):
+                if left.meta.largest >= right.meta.smallest:
+                    raise CorruptionError(f"{left} and {right} overlap in level {level}", path=right.path)
+
+    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The value of each key, None if absent or deleted, in the order asked. One call into C."""
+        buffer = _buffer()
+        key_sizes = array("I", list(map(len, keys)))
+        joined = b"".join(keys)
+        check(
+            lib.oor_version_get_many(
+                self.raw, len(keys), joined, len(joined), ffi.from_buffer("uint32_t[]", key_sizes), buffer.raw
+            )
+        )
+        found: list[bytes | None] = loads(ffi.buffer(buffer.raw.data, buffer.raw.size))
+        if buffer.raw.capacity <= _KEPT_MAX:
+            _buffers.append(buffer)
+        return found
+
+    def tables(self) -> Iterator[Table]:
+        """All tables: level 0 newest first, then each deeper level in key order."""
+        for level in self.levels:
+            yield from level
+
+    def table_numbers(self) -> frozenset[int]:
+        """The numbers of all tables."""
+        return frozenset(table.meta.number for table in self.tables())
+
+    def level_bytes(self, level: int) -> int:
+        """Size of a level's files in bytes; 0 for a level that there is not."""
+        return self._level_bytes[level] if level < len(self._level_bytes) else 0
+
+    def overlapping(self, level: int, smallest: bytes, largest: bytes) -> tuple[Table, ...]:
+        """The tables of a level whose range meets [smallest, largest], in the level's order."""
+        if level >= len(self.levels):
+            return ()
+        return tuple(
+            table
+            for table in self.levels[level]
+            if table.meta.smallest <= largest and table.meta.largest >= smallest
+        )
+
+    def with_edit(self, edit: VersionEdit, opened: Mapping[int, Table]) -> Version:
+        """The version after an edit; `opened` has the tables that it brings in, by number.
+
+        CorruptionError if the edit removes a table that is not there, or leads to an overlap.
+        """
+        known = {table.meta.number: table for table in self.tables()}
+        missing = set(edit.remove) - set(known)
+        if missing:
+            raise CorruptionError(f"an edit removes tables that are not there: {sorted(missing)}")
+        removed = set(edit.remove)
+        levels = [[t for t in level if t.meta.number not in removed] for level in self.levels]
+        for level, meta in edit.add:
+            table = opened.get(meta.number) or known.get(meta.number)
+            if table is None:
+                raise CorruptionError(f"an edit adds table {meta.number}, which was not opened")
+            while len(levels) <= level:
+                levels.append([])
+            levels[level].append(table)
+        while levels and not levels[-1]:
+            levels.pop()
+        for number, tables in enumerate(levels):
+            if number == 0:
+                tables.sort(key=_age)
+            else:
+                tables.sort(key=_start)
+        return Version(levels)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(str(len(level)) for level in self.levels)
+        return f"Version({counts})"
+
+
+def _age(table: Table) -> tuple[int, int]:
+    return -table.meta.last_lsn, -table.meta.number
+
+
+def _start(table: Table) -> bytes:
+    return table.meta.smallest
+
+
+# ---- memory that calls borrow, one call at a time ------------------------------------------------
+
+_ROOM = 4096
+_KEPT_MAX = 1 << 20
+_rooms: list[tuple[Any, Any]] = []
+_buffers: list[Buffer] = []
+
+
+def _buffer() -> Buffer:
+    try:
+        return _buffers.pop()
+    except IndexError:
+        return Buffer()
+
+
+def _new_room() -> tuple[Any, Any]:
+    room = ffi.new("char[]", _ROOM)
+    return room, ffi.buffer(room)
+
+
+def _getter(raw: Any) -> Callable[[bytes], bytes | None]:
+    """The lookup of one version, with all that it needs at hand: it is the hottest call there is.
+
+    Each call borrows its room from a list: pop and append are atomic, so no two threads share one,
+    and this is faster than memory of the thread's own.
+    """
+    read, take, give = lib.oor_version_read, _rooms.pop, _rooms.append
+    value_at = lib.OOR_READ_VALUE
+    longest = value_at + _ROOM
+
+    def get(key: bytes) -> bytes | None:
+        try:
+            borrowed = take()
+        except IndexError:
+            borrowed = _new_room()
+        room, view = borrowed
+        found = read(raw, key, len(key), room, _ROOM)
+        if found < value_at:
+            give(borrowed)
+            check(found)
+            return None
+        if found <= longest:
+            value: bytes = view[: found - value_at]
+            give(borrowed)
+            return value
+        give(borrowed)
+        return _get_large(raw, key, found - value_at)
+
+    return get
+
+
+def _get_large(raw: Any, key: bytes, size: int) -> bytes | None:
+    """A value that the room of `get` does not hold. The version does not change, nor does its size."""
+    room = ffi.new("char[]", size)
+    found = check(lib.oor_version_read(raw, key, len(key), room, size))
+    assert found == size + lib.OOR_READ_VALUE, "a version changed under a reader"
+    return bytes(ffi.buffer(room))
