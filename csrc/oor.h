@@ -119,8 +119,8 @@ enum oor_io_op {
 enum oor_fault_how {
     OOR_FAULT_BEFORE = 0,  /* not done, error */
     OOR_FAULT_AFTER = 1,   /* done, error */
-    OOR_FAULT_PARTIAL = 2, /* `amount` bytes done; a short count for READ and WRITE, then the rest goes on */
-    OOR_FAULT_TORN = 3     /* `amount` bytes done, error */
+    OOR_FAULT_PARTIAL = 2, /* READ, WRITE: a short count of `amount` bytes, no error */
+    OOR_FAULT_TORN = 3     /* READ, WRITE, ALLOCATE: `amount` bytes done, error */
 };
 enum { OOR_TRACE_PAYLOADS = 1 };
 
@@ -131,7 +131,8 @@ int oor_trace_mark(const char *text);
 /* Moves the events so far to `out` (grammar: io_trace.c); returns how many. */
 int64_t oor_trace_take(oor_buffer *out);
 /* The nth (from 1) operation from now on whose bit (1 << op) is in `ops` and whose path contains
- * `path_part` (NULL: any) meets this fault; every later one too if `forever`. */
+ * `path_part` (NULL: any) meets this fault; every later one too if `forever`.  One fault at a time: a
+ * new one replaces the last, nth 0 takes it away.  Operations that cannot meet its kind do not count. */
 int oor_trace_fault(uint64_t nth, uint32_t ops, const char *path_part, int32_t sys_errno, int how,
                     uint64_t amount, int forever);
 /* How many operations have met a fault since the last oor_trace_fault. */
