@@ -108,6 +108,12 @@ int oor_io_lock(int fd, const char *path);
 int64_t oor_io_list(const char *path, oor_buffer *out);
 /* 1 there, 0 not there. */
 int oor_io_exists(const char *path);
+/* Maps the first `size` bytes, shared, readable and writable; their blocks must be written before,
+ * since a store into a hole of a full disk ends the process. */
+int oor_io_map(int fd, const char *path, size_t size, uint8_t **out);
+void oor_io_unmap(uint8_t *map, size_t size);
+/* Copies bytes into a map.  What stores there by other means calls oor_io_stored (io.h). */
+void oor_io_store(uint8_t *map, uint64_t offset, const uint8_t *data, size_t size);
 
 /* The recording and failing table (io_trace.c).  One at a time; for tests and for the crash explorer. */
 enum oor_io_op {
