@@ -14,7 +14,7 @@ import pytest
 from oor import native
 from oor.errors import DiskFullError, LimitError, StorageError
 from oor.native import check, ffi, lib
-from tests.support.recording import MUTATING, How, Op, Recording
+from support.recording import MUTATING, How, Op, Recording
 
 ROOT = Path(__file__).resolve().parent.parent
 READ_WRITE = native.READ | native.WRITE

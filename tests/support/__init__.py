@@ -1,1 +1,1 @@
-"""What several tests need."""
+"""Things that tests share."""
