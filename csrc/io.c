@@ -265,6 +265,11 @@ int oor_io_map(int fd, const char *path, size_t size, uint8_t **out) {
 
 void oor_io_unmap(uint8_t *map, size_t size) { oor_io_current()->unmap(map, size); }
 
+void oor_io_store(uint8_t *map, uint64_t offset, const uint8_t *data, size_t size) {
+    memcpy(map + offset, data, size);
+    oor_io_stored(map, offset, size);
+}
+
 /* ---- names ---------------------------------------------------------------------------------- */
 /* A name call is never repeated: had it been done, a second try would report the wrong thing. */
 

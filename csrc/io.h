@@ -38,10 +38,6 @@ extern const oor_io_table oor_io_system;
 const oor_io_table *oor_io_current(void);
 void oor_io_install(const oor_io_table *table);
 
-/* As oor_io_read and so on (oor.h), for the rooms of the C half. */
-int oor_io_map(int fd, const char *path, size_t size, uint8_t **out);
-void oor_io_unmap(uint8_t *map, size_t size);
-
 /* To be called after every store into a shared map. */
 static inline void oor_io_stored(const uint8_t *map, uint64_t offset, size_t size) {
     const oor_io_table *table = oor_io_current();

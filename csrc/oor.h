@@ -108,6 +108,12 @@ int oor_io_lock(int fd, const char *path);
 int64_t oor_io_list(const char *path, oor_buffer *out);
 /* 1 there, 0 not there. */
 int oor_io_exists(const char *path);
+/* Maps the first `size` bytes, shared, readable and writable; their blocks must be written before,
+ * since a store into a hole of a full disk ends the process. */
+int oor_io_map(int fd, const char *path, size_t size, uint8_t **out);
+void oor_io_unmap(uint8_t *map, size_t size);
+/* Copies bytes into a map.  What stores there by other means calls oor_io_stored (io.h). */
+void oor_io_store(uint8_t *map, uint64_t offset, const uint8_t *data, size_t size);
 
 /* The recording and failing table (io_trace.c).  One at a time; for tests and for the crash explorer. */
 enum oor_io_op {
@@ -119,8 +125,8 @@ enum oor_io_op {
 enum oor_fault_how {
     OOR_FAULT_BEFORE = 0,  /* not done, error */
     OOR_FAULT_AFTER = 1,   /* done, error */
-    OOR_FAULT_PARTIAL = 2, /* `amount` bytes done; a short count for READ and WRITE, then the rest goes on */
-    OOR_FAULT_TORN = 3     /* `amount` bytes done, error */
+    OOR_FAULT_PARTIAL = 2, /* READ, WRITE: a short count of `amount` bytes, no error */
+    OOR_FAULT_TORN = 3     /* READ, WRITE, ALLOCATE: `amount` bytes done, error */
 };
 enum { OOR_TRACE_PAYLOADS = 1 };
 
@@ -131,7 +137,8 @@ int oor_trace_mark(const char *text);
 /* Moves the events so far to `out` (grammar: io_trace.c); returns how many. */
 int64_t oor_trace_take(oor_buffer *out);
 /* The nth (from 1) operation from now on whose bit (1 << op) is in `ops` and whose path contains
- * `path_part` (NULL: any) meets this fault; every later one too if `forever`. */
+ * `path_part` (NULL: any) meets this fault; every later one too if `forever`.  One fault at a time: a
+ * new one replaces the last, nth 0 takes it away.  Operations that cannot meet its kind do not count. */
 int oor_trace_fault(uint64_t nth, uint32_t ops, const char *path_part, int32_t sys_errno, int how,
                     uint64_t amount, int forever);
 /* How many operations have met a fault since the last oor_trace_fault. */

@@ -1,0 +1,271 @@
+/* io_trace_table.c: the operations of the recording table.  Nothing of its own is written to disk.
+ *
+ * Each hands over to oor_io_system, as far as the fault it meets allows; only stat is asked
+ * directly, to tell which object a name stands for. */
+#include "io_trace.h"
+
+#include <stdlib.h>
+
+/* ---- open files ----------------------------------------------------------------------------- */
+
+static int trace_open(const char *path, int flags, int mode) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_OPEN, -1, path)) return oor_io_system.open(path, flags, mode);
+    e.flags = (uint32_t)flags;
+    int fd = -1;
+    if (oor_trace_to_be_done(&e)) {
+        struct stat found;
+        int created = stat(path, &found) != 0;
+        fd = oor_io_system.open(path, flags, mode);
+        e.effect = fd >= 0;
+        /* A new file on the inode of one that went unseen is another object. */
+        if (fd >= 0 && created && !fstat(fd, &found)) oor_trace_forget_object(&found);
+        if (fd >= 0) e.object = oor_trace_remember_file(fd, path)->object;
+    }
+    if (fd >= 0 && e.how == OOR_FAULT_AFTER) {
+        oor_trace_forget_file(fd);
+        oor_io_system.close(fd); /* the caller never hears of it */
+        fd = -1;
+    }
+    e.fd = fd >= 0 ? fd : -1;
+    return (int)oor_trace_finish(&e, fd);
+}
+
+static int trace_close(int fd) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_CLOSE, fd, NULL)) return oor_io_system.close(fd);
+    char *path = oor_trace_copy_text(e.path);
+    e.path = path;
+    int result = 0;
+    if (oor_trace_to_be_done(&e)) {
+        result = oor_io_system.close(fd);
+        e.effect = result == 0;
+        oor_trace_forget_file(fd);
+    }
+    result = (int)oor_trace_finish(&e, result);
+    free(path);
+    return result;
+}
+
+static int64_t trace_size(int fd) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_SIZE, fd, NULL)) return oor_io_system.size(fd);
+    int64_t result = oor_trace_to_be_done(&e) ? oor_io_system.size(fd) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result >= 0;
+    return oor_trace_finish(&e, result);
+}
+
+static int64_t trace_pread(int fd, void *data, size_t size, uint64_t offset) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_READ, fd, NULL))
+        return oor_io_system.pread(fd, data, size, offset);
+    e.offset = offset;
+    e.length = size;
+    int64_t done = oor_trace_to_be_done(&e)
+                       ? oor_io_system.pread(fd, data, oor_trace_allowed(&e, size), offset)
+                       : 0;
+    e.effect = done > 0 ? (uint64_t)done : 0;
+    return oor_trace_finish(&e, done);
+}
+
+static int64_t trace_pwrite(int fd, const void *data, size_t size, uint64_t offset) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_WRITE, fd, NULL))
+        return oor_io_system.pwrite(fd, data, size, offset);
+    e.offset = offset;
+    e.length = size;
+    int64_t done = oor_trace_to_be_done(&e)
+                       ? oor_io_system.pwrite(fd, data, oor_trace_allowed(&e, size), offset)
+                       : 0;
+    e.effect = done > 0 ? (uint64_t)done : 0;
+    if (oor_trace_wants_payloads()) e.payload = data, e.payload_size = (size_t)e.effect;
+    return oor_trace_finish(&e, done);
+}
+
+/* A sync runs without the mutex: what is written while it runs is recorded between its begin and
+ * its end, and a reader of the events must not take it for synced. */
+static int trace_sync(int fd) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_SYNC, fd, NULL)) return oor_io_system.sync(fd);
+    char *path = oor_trace_copy_text(e.path);
+    e.path = path;
+    int result = 0;
+    if (oor_trace_to_be_done(&e)) {
+        oor_trace_pause();
+        result = oor_io_system.sync(fd);
+        oor_trace_resume();
+        e.effect = result == 0;
+    }
+    result = (int)oor_trace_finish(&e, result);
+    free(path);
+    return result;
+}
+
+static int trace_truncate(int fd, uint64_t size) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_TRUNCATE, fd, NULL)) return oor_io_system.truncate(fd, size);
+    e.length = size;
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.truncate(fd, size) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int trace_allocate(int fd, uint64_t offset, uint64_t size) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_ALLOCATE, fd, NULL))
+        return oor_io_system.allocate(fd, offset, size);
+    e.offset = offset;
+    e.length = size;
+    size_t part = oor_trace_to_be_done(&e) ? oor_trace_allowed(&e, (size_t)size) : 0;
+    int result = part ? oor_io_system.allocate(fd, offset, part) : 0;
+    e.effect = result == 0 ? part : 0;
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int trace_lock(int fd) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_LOCK, fd, NULL)) return oor_io_system.lock(fd);
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.lock(fd) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    return (int)oor_trace_finish(&e, result);
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+static int trace_rename(const char *from, const char *to) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_RENAME, -1, from)) return oor_io_system.rename(from, to);
+    e.other = to;
+    e.object = oor_trace_object_of_name(from);
+    struct stat replaced;
+    int last_name =
+        !lstat(to, &replaced) && replaced.st_nlink == 1 && e.object != oor_trace_object(&replaced);
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.rename(from, to) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    if (e.effect && last_name) oor_trace_forget_object(&replaced);
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int trace_link(const char *from, const char *to) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_LINK, -1, from)) return oor_io_system.link(from, to);
+    e.other = to;
+    e.object = oor_trace_object_of_name(from);
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.link(from, to) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int trace_unlink(const char *path) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_UNLINK, -1, path)) return oor_io_system.unlink(path);
+    e.object = oor_trace_object_of_name(path);
+    struct stat removed;
+    int last_name = !lstat(path, &removed) && removed.st_nlink == 1;
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.unlink(path) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    if (e.effect && last_name) oor_trace_forget_object(&removed);
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int trace_make_dir(const char *path) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_MAKE_DIR, -1, path)) return oor_io_system.make_dir(path);
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.make_dir(path) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    struct stat made;
+    if (e.effect && !lstat(path, &made)) oor_trace_forget_object(&made);
+    e.object = oor_trace_object_of_name(path);
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int trace_sync_dir(const char *path) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_SYNC_DIR, -1, path)) return oor_io_system.sync_dir(path);
+    e.object = oor_trace_object_of_name(path);
+    int result = 0;
+    if (oor_trace_to_be_done(&e)) {
+        oor_trace_pause();
+        result = oor_io_system.sync_dir(path);
+        oor_trace_resume();
+        e.effect = result == 0;
+    }
+    return (int)oor_trace_finish(&e, result);
+}
+
+static int64_t trace_list(const char *path, oor_buffer *names) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_LIST, -1, path)) return oor_io_system.list(path, names);
+    int64_t result = oor_trace_to_be_done(&e) ? oor_io_system.list(path, names) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result >= 0;
+    return oor_trace_finish(&e, result);
+}
+
+static int trace_exists(const char *path) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_EXISTS, -1, path)) return oor_io_system.exists(path);
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.exists(path) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result >= 0;
+    return (int)oor_trace_finish(&e, result);
+}
+
+/* ---- shared maps ---------------------------------------------------------------------------- */
+
+static int trace_map(int fd, size_t size, uint8_t **out) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_MAP, fd, NULL)) return oor_io_system.map(fd, size, out);
+    e.length = size;
+    int result = oor_trace_to_be_done(&e) ? oor_io_system.map(fd, size, out) : 0;
+    e.effect = oor_trace_to_be_done(&e) && result == 0;
+    if (e.effect && e.how == OOR_FAULT_AFTER) {
+        oor_io_system.unmap(*out, size);
+    } else if (e.effect) {
+        oor_trace_remember_map(*out, size, e.path, e.object);
+    }
+    return (int)oor_trace_finish(&e, result);
+}
+
+/* No event: it changes no byte. */
+static void trace_unmap(uint8_t *map, size_t size) {
+    oor_trace_resume();
+    oor_trace_forget_map(map);
+    oor_io_system.unmap(map, size);
+    oor_trace_pause();
+}
+
+static void trace_stored(const uint8_t *map, uint64_t offset, size_t size) {
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_STORE, -1, "")) return;
+    const oor_traced_map *known = oor_trace_find_map(map);
+    if (known) {
+        assert(offset <= known->size && size <= known->size - offset);
+        e.path = known->path;
+        e.object = known->object;
+    }
+    e.offset = offset;
+    e.length = e.effect = size;
+    if (oor_trace_wants_payloads()) e.payload = map + offset, e.payload_size = size;
+    oor_trace_finish(&e, 0);
+}
+
+const oor_io_table oor_trace_table = {
+    .open = trace_open,
+    .close = trace_close,
+    .size = trace_size,
+    .pread = trace_pread,
+    .pwrite = trace_pwrite,
+    .sync = trace_sync,
+    .truncate = trace_truncate,
+    .allocate = trace_allocate,
+    .rename = trace_rename,
+    .link = trace_link,
+    .unlink = trace_unlink,
+    .make_dir = trace_make_dir,
+    .sync_dir = trace_sync_dir,
+    .lock = trace_lock,
+    .list = trace_list,
+    .exists = trace_exists,
+    .map = trace_map,
+    .unmap = trace_unmap,
+    .stored = trace_stored,
+};

@@ -1,0 +1,340 @@
+"""Every state of the disk that a crash may leave, built from a recording.
+
+    with Recording(folder) as recording:
+        ...                                   # the workload, with recording.mark("ack 7")
+    for image in CrashImages(recording).all(Level.REORDERED, seed=1):
+        image.write(fresh_folder)             # then open the store there, and look
+        recording.events[: image.point]       # what had happened: acknowledgements are marks here
+
+A crash point n lies after events[n - 1] and inside events[n]. Images are bounded in number, the same
+for the same seed, and each is given once (for the same marks before it). An image of small files
+costs 10 to 100 us to build and about 50 us a file to write.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from hashlib import blake2b
+
+from support.crash_model import SECTOR, Dir, Disk, File, Names, Unit, Variant, split, variant_of
+from support.recording import Event, Op, Recording, Snapshot
+
+__all__ = ["CrashImages", "Event", "Image", "Level", "Op", "Recording", "Snapshot"]
+
+CHANGES = frozenset(
+    (Op.OPEN, Op.WRITE, Op.STORE, Op.SYNC, Op.TRUNCATE, Op.ALLOCATE,
+     Op.RENAME, Op.LINK, Op.UNLINK, Op.MAKE_DIR, Op.SYNC_DIR)
+)  # fmt: skip
+
+
+class Level(IntEnum):
+    """What crashed, and how freely the disk may have chosen among pending changes."""
+
+    KILL = 0  # the process: everything done is there, the operation in flight in part
+    ORDERED = 1  # power: a prefix of each file's pending writes, and of the changes of names
+    REORDERED = 2  # power: any of them
+    TORN = 3  # power: and of one write in each file, any of its sectors of 512 bytes
+
+
+@dataclass(slots=True)
+class Image:
+    """One state of the directory tree."""
+
+    point: int  # events[:point] had happened
+    level: Level
+    dirs: tuple[str, ...]
+    files: dict[str, bytes]  # two names of one file are two equal entries
+    digest: bytes
+
+    def write(self, folder: str | os.PathLike[str]) -> None:
+        """Put it into `folder`, which is empty or does not exist."""
+        base = os.fspath(folder)
+        os.makedirs(base, exist_ok=True)
+        for path in self.dirs:
+            os.mkdir(f"{base}/{path}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+        for path, content in self.files.items():
+            fd = os.open(f"{base}/{path}", flags, 0o666)
+            if content:
+                os.write(fd, content)
+            os.close(fd)
+
+
+def prefixes(count: int) -> list[int]:
+    """Masks of the first 0, 1, ... count."""
+    return [(1 << k) - 1 for k in range(count + 1)]
+
+
+def subsets(count: int, rng: random.Random, exact: int = 8, extra: int = 24) -> list[int]:
+    """Masks: all when there are few; else prefixes, all but one, only one, and random ones."""
+    full = (1 << count) - 1
+    if count <= exact:
+        return list(range(full + 1))
+    ones = [1 << k for k in range(count)]
+    masks = prefixes(count)[:-1] + ones + [full ^ one for one in ones]
+    masks += [rng.getrandbits(count) for _ in range(extra)]
+    return [*dict.fromkeys(masks), full]
+
+
+class CrashImages:
+    """The states that a crash may leave at each point of a recording.
+
+    `start` is what an earlier call of `after_kill` gave: changes that were pending when the first
+    process died still are, so that a power loss during its recovery can take them.
+    """
+
+    def __init__(self, recording: Recording, start: Disk | None = None) -> None:
+        self.events: Sequence[Event] = recording.events
+        self._root = recording.root
+        self._start = Disk(recording.snapshot) if start is None else start.reborn()
+        self._disk = self._start.copy()
+        self._fed = 0
+        self._paths: dict[str, str | None] = {}
+        if start is not None:
+            found = self._image(0, Level.KILL, self._disk.live, File.live_variant).files
+            recorded = {path: content for path, (_, content) in recording.snapshot.files.items()}
+            assert found == recorded, "the recording did not begin with what the kill left"
+
+    # ---- what a caller asks for ----
+
+    def points(self) -> list[int]:
+        """Where a crash can leave something new: in each operation that changes, and at the end."""
+        inside = [n for n, event in enumerate(self.events) if event.op in CHANGES]
+        return [*inside, len(self.events)]
+
+    def all(
+        self,
+        *levels: Level,
+        points: Iterable[int] | None = None,
+        seed: int = 0,
+        per_point: int = 256,
+    ) -> Iterator[Image]:
+        """Each image of these levels (none: all of them) at these points, once.
+
+        Two equal images are both given when another mark lies between them, since what had been
+        acknowledged then differs.
+        """
+        seen: set[tuple[bytes, int]] = set()
+        marks = [0, *itertools.accumulate(event.op is Op.MARK for event in self.events)]
+        for point in self.points() if points is None else sorted(points):
+            for level in levels or tuple(Level):
+                for image in self.at(point, level, seed=seed, limit=per_point):
+                    key = image.digest, marks[point]
+                    if key not in seen:
+                        seen.add(key)
+                        yield image
+
+    def at(self, point: int, level: Level, *, seed: int = 0, limit: int = 256) -> Iterator[Image]:
+        """The images of one level at one point, each once, at most `limit`."""
+        rng = random.Random(f"{seed} {point} {level}")
+        images = self._killed(point) if level is Level.KILL else self._cut(point, level, rng, limit)
+        seen: set[bytes] = set()
+        for image in images:
+            if image.digest not in seen and len(seen) < limit:
+                seen.add(image.digest)
+                yield image
+
+    def after_kill(self, point: int) -> Disk:
+        """The disk when the process dies at this point, what is pending still pending."""
+        return self._disk_at(point).reborn()
+
+    # ---- getting there ----
+
+    def _relative(self, path: str) -> str | None:
+        if path not in self._paths:
+            folder, name = os.path.split(os.path.abspath(path))
+            full = os.path.join(os.path.realpath(folder), name)
+            inside = full == self._root or full.startswith(self._root + os.sep)
+            self._paths[path] = os.path.relpath(full, self._root) if inside else None
+        return self._paths[path]
+
+    def _feed(self, disk: Disk, event: Event) -> None:
+        if event.op in CHANGES or event.op is Op.CLOSE:
+            other = self._relative(event.other) if event.other else None
+            disk.feed(event, self._relative(event.path) if event.path else None, other)
+
+    def _disk_at(self, point: int) -> Disk:
+        """The state after events[:point]. Going forward is cheap, going back starts again."""
+        if point < self._fed:
+            self._disk, self._fed = self._start.copy(), 0
+        for event in self.events[self._fed : point]:
+            self._feed(self._disk, event)
+        self._fed = point
+        return self._disk
+
+    def _in_flight(self, point: int) -> Event | None:
+        return self.events[point] if point < len(self.events) else None
+
+    # ---- the death of the process ----
+
+    def _killed(self, point: int) -> Iterator[Image]:
+        disk = self._disk_at(point)
+        yield self._image(point, Level.KILL, disk.live, File.live_variant)
+        event = self._in_flight(point)
+        if event is None or event.op not in (Op.WRITE, Op.STORE) or len(event.payload) < 2:
+            return
+        size = len(event.payload)
+        cuts = {1, size // 2, size - 1, *range(SECTOR - event.offset % SECTOR, size, SECTOR)}
+        for cut in sorted(cut for cut in cuts if 0 < cut < size):
+            partial = disk.copy(only=event.object)
+            self._feed(partial, part_of(event, cut))
+            yield self._image(point, Level.KILL, partial.live, File.live_variant)
+
+    # ---- the loss of power ----
+
+    def _cut(self, point: int, level: Level, rng: random.Random, limit: int) -> Iterator[Image]:
+        disk = self._disk_at(point)
+        event = self._in_flight(point)
+        if event is not None and event.op in CHANGES - {Op.SYNC, Op.SYNC_DIR}:
+            # It may have reached the disk, in whole or in part, but nothing has promised so.
+            by_number = event.op in (Op.WRITE, Op.STORE, Op.TRUNCATE, Op.ALLOCATE)
+            disk = disk.copy(only=event.object if by_number else None)
+            disk.forget_promises()
+            self._feed(disk, event)
+        trees = self._trees(disk, level, rng)
+        reachable = {id(node) for tree in trees for node in tree.values()}
+        variants = {
+            id(file): self._variants(file, level, rng)
+            for file in disk.files
+            if id(file) in reachable
+        }
+        for tree, choice in combinations(trees, variants, rng, limit):
+            yield self._image(point, level, tree, lambda file: choice[id(file)])  # noqa: B023
+
+    def _trees(self, disk: Disk, level: Level, rng: random.Random) -> list[Names]:
+        pending = [change for change in disk.changes if not change.durable]
+        if level is Level.ORDERED:
+            masks = prefixes(len(pending))
+        else:
+            masks = subsets(len(pending), rng, exact=6)
+        trees = {}
+        for mask in masks:
+            tree = disk.names(change for k, change in enumerate(pending) if mask >> k & 1)
+            key = frozenset((place, id(node)) for place, node in tree.items())
+            trees.setdefault(key, tree)
+        return [*trees.values(), tree]
+
+    def _variants(self, file: File, level: Level, rng: random.Random) -> list[Variant]:
+        """What the file may hold: nothing of what is pending first, all of it last."""
+        pending = file.pending()
+        if not pending:
+            return [file.base_variant()]
+        writes = [unit for unit in pending if unit.page < 0]
+        stores = [unit for unit in pending if unit.page >= 0]
+        masks = prefixes(len(writes)) if level is Level.ORDERED else subsets(len(writes), rng)
+        contents = [
+            file.content(lambda unit: id(unit) in chosen)  # noqa: B023
+            for pages in page_choices(stores, rng)
+            for mask in masks
+            for chosen in [{id(u) for k, u in enumerate(writes) if mask >> k & 1} | pages]
+        ]
+        if level is Level.TORN:
+            contents[-1:-1] = torn(file, writes, rng)
+        distinct = list(dict.fromkeys(contents))
+        if distinct[-1] != contents[-1]:
+            distinct.append(contents[-1])
+        return [variant_of(content) for content in distinct]
+
+    # ---- making images ----
+
+    def _image(
+        self, point: int, level: Level, names: Names, variant: Callable[[File], Variant]
+    ) -> Image:
+        dirs: list[str] = []
+        files: dict[str, bytes] = {}
+        whole = blake2b(digest_size=16)
+        below: dict[Dir, list[tuple[str, File | Dir]]] = {}
+        for (folder, name), node in names.items():
+            below.setdefault(folder, []).append((name, node))
+        waiting = [("", self._start.root)]
+        while waiting:
+            prefix, folder = waiting.pop()
+            for name, node in sorted(below.get(folder, ()), key=lambda entry: entry[0]):
+                path = prefix + name
+                whole.update(os.fsencode(path) + b"\0")
+                if isinstance(node, Dir):
+                    dirs.append(path)
+                    waiting.append((path + "/", node))
+                else:
+                    files[path], digest = variant(node)
+                    whole.update(digest)
+        return Image(point, level, tuple(dirs), files, whole.digest())
+
+
+def part_of(event: Event, size: int) -> Event:
+    """The same write or store, cut off after `size` bytes."""
+    return Event(event.op, event.fd, event.flags, event.begin, event.end, event.thread, event.object,
+                 event.offset, event.length, size, size, event.path, event.other,
+                 event.payload[:size])  # fmt: skip
+
+
+def page_choices(stores: list[Unit], rng: random.Random, extra: int = 3) -> list[set[int]]:
+    """Sets of store units by id: each page as it was, as it is, or as it was at some moment."""
+    pages: dict[int, list[int]] = {}
+    for unit in stores:
+        pages.setdefault(unit.page, []).append(id(unit))
+    if not pages:
+        return [set()]
+    choices: list[set[int]] = [set()]
+    for _ in range(extra):
+        chosen: set[int] = set()
+        for units in pages.values():
+            chosen.update(units[: rng.choice((0, len(units), rng.randrange(len(units) + 1)))])
+        choices.append(chosen)
+    return [*choices, {unit for units in pages.values() for unit in units}]
+
+
+def torn(file: File, writes: list[Unit], rng: random.Random) -> Iterator[bytes]:
+    """Contents in which one write is torn: those before it are there, those after it are not."""
+    for k, victim in enumerate(writes):
+        sectors = list(split(victim.offset, victim.data, SECTOR))
+        whole = {id(unit) for unit in writes[:k]}
+        for mask in sector_masks(len(sectors), rng):
+            kept = [sector for i, sector in enumerate(sectors) if mask >> i & 1]
+            yield file.content(lambda unit: kept if unit is victim else id(unit) in whole)  # noqa: B023
+
+
+def sector_masks(count: int, rng: random.Random) -> list[int]:
+    """Which sectors of a torn write are new; neither none nor all of them."""
+    full = (1 << count) - 1
+    if count <= 4:
+        return list(range(1, full))
+    half = (1 << count // 2) - 1
+    last = 1 << count - 1
+    masks = [1, last, full ^ 1, full ^ last, half, full ^ half]
+    masks += [rng.randrange(1, full) for _ in range(4)]
+    return list(dict.fromkeys(masks))
+
+
+def combinations(
+    trees: list[Names], variants: dict[int, list[Variant]], rng: random.Random, limit: int
+) -> Iterator[tuple[Names, dict[int, Variant]]]:
+    """Names with a content for each file: all when they are few, else a spread of them.
+
+    The spread lets one file or the names vary while all others have nothing or all of what is
+    pending; the rest of the limit is filled at random.
+    """
+    keys = list(variants)
+    total = len(trees)
+    for key in keys:
+        total *= len(variants[key])
+    if total <= limit:
+        for tree in trees:
+            for contents in itertools.product(*(variants[key] for key in keys)):
+                yield tree, dict(zip(keys, contents, strict=True))
+        return
+    none, everything = ({key: variants[key][k] for key in keys} for k in (0, -1))
+    corners = [(tree, rest) for tree in (trees[0], trees[-1]) for rest in (none, everything)]
+    spread = [(tree, rest) for tree in trees for rest in (none, everything)]
+    for key in keys:
+        for content in variants[key]:
+            spread += [(trees[-1], rest | {key: content}) for rest in (none, everything)]
+    yield from corners
+    yield from rng.sample(spread, min(len(spread), limit * 3 // 4))
+    for _ in range(limit):
+        yield rng.choice(trees), {key: rng.choice(variants[key]) for key in keys}
