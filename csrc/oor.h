@@ -466,6 +466,97 @@ int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, c
 
 /* ---- element sets (tle.c) --------------------------------------------------------------------- */
 /* tle: begin */
+/* Threads: pure functions of their arguments; one caller at a time a state and a batch. */
+
+/* Why bytes of an input are refused.  Stored in quarantine files: numbers and names never change. */
+enum oor_tle_rule {
+    OOR_TLE_FINE = 0,
+    OOR_TLE_LONG_LINE = 1,         /* longer than OOR_TLE_LINE_MAX; cut at every OOR_TLE_PIECE bytes */
+    OOR_TLE_TEXT = 2,              /* neither a name nor an element line */
+    OOR_TLE_NAME_ALONE = 3,        /* a name line, and no element lines behind it */
+    OOR_TLE_LINE_1_MISSING = 4,
+    OOR_TLE_LINE_2_MISSING = 5,
+    OOR_TLE_BYTE = 6,              /* an element line holds a byte that is not printable ASCII */
+    OOR_TLE_LENGTH = 7,            /* an element line is not of 69 columns */
+    OOR_TLE_CHECKSUM_MISSING = 8,  /* 68 columns: the check digit is not there */
+    OOR_TLE_COLUMN = 9,            /* a column holds what its field does not allow */
+    OOR_TLE_CHECKSUM = 10,
+    OOR_TLE_CATALOG_NUMBER = 11,   /* an Alpha-5 number that begins with I or O */
+    OOR_TLE_CATALOG_MISMATCH = 12, /* the two lines are of different objects */
+    OOR_TLE_EPOCH = 13,            /* the day of the year is not above 0 and below 367 */
+    OOR_TLE_ANGLE = 14,            /* inclination above 180 degrees, or another angle above 360 */
+    OOR_TLE_RULE_COUNT = 15
+};
+enum {
+    OOR_TLE_LINE_MAX = 1024, /* bytes of a line, with its end */
+    OOR_TLE_SET_MAX = 4096,  /* bytes of a set, with its name line and blank lines inside */
+    OOR_TLE_PIECE = 65536,
+    OOR_TLE_NEED = 69632,    /* PIECE + SET_MAX: a scan of so many bytes always consumes some */
+    OOR_TLE_KEY_SIZE = 23,
+    OOR_TLE_VALUE_HEADER_SIZE = 10
+};
+enum oor_tle_flags { OOR_TLE_NAMED = 1 };
+
+typedef struct {
+    uint64_t digest;   /* of columns 1 to 68 of both lines (tle_line.c) */
+    int64_t epoch_us;  /* since 1970-01-01 UTC */
+    uint32_t catalog_number;
+    uint32_t offset;   /* of the set's first byte in the text of the call */
+    uint16_t size;     /* of all its lines with their ends */
+    uint16_t line1_at; /* where the element lines begin, from the set's first byte */
+    uint16_t line2_at;
+    uint16_t flags;
+} oor_tle_set;
+
+typedef struct {
+    uint64_t offset;     /* of the first byte, in the input */
+    uint64_t size;       /* bytes refused */
+    uint64_t line;       /* number of the first line refused, from 1 */
+    uint64_t fault_line; /* number of the line at fault */
+    uint32_t column;     /* at fault, from 1; 0: the line as a whole */
+    int32_t rule;
+} oor_tle_reject;
+
+/* How far an input has been read; begins as zeros.  Every byte of the input up to `offset` is counted
+ * once: offset == set_bytes + reject_bytes + blank_bytes. */
+typedef struct {
+    uint64_t offset;
+    uint64_t lines;
+    uint64_t sets;
+    uint64_t rejects;
+    uint64_t set_bytes;
+    uint64_t reject_bytes;
+    uint64_t blank_bytes;
+    int32_t in_long_line;
+    int32_t reserved;
+} oor_tle_state;
+
+/* What one call found; the arrays are the caller's.  Both are in the order of the input. */
+typedef struct {
+    oor_tle_set *sets;
+    oor_tle_reject *rejects;
+    uint64_t set_capacity;    /* at least 1 */
+    uint64_t reject_capacity; /* at least 2 */
+    uint64_t set_count;
+    uint64_t reject_count;
+} oor_tle_batch;
+
+/* Scans `text`, which continues the input behind state->offset, until its end or until an array is
+ * full.  Returns how many bytes are done with; the rest (a set that may go on, or what found no room)
+ * has to come again in front of the next text.  With at_end nothing comes behind `text`, and calls
+ * consume all of it in the end.  OOR_E_LIMIT: `size` above 4 GiB or arrays too small. */
+int64_t oor_tle_scan(oor_tle_state *state, const uint8_t *text, size_t size, int at_end,
+                     oor_tle_batch *batch);
+/* The name of a rule, or NULL past the last. */
+const char *oor_tle_rule_name(int rule);
+/* Keys and values (grammar: tle_columns.c) of those of `count` sets of `text` for which keep[i] is not
+ * 0 (NULL: all).  Each of keys, value_sizes and values may be NULL, and is then not written.  Returns
+ * the size of all values.  OOR_E_LIMIT: a set outside of `text`, or more than values_capacity. */
+int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
+                        const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
+                        uint8_t *values, size_t values_capacity);
+/* SipHash-1-3 of `data` with the key of the element set digest. */
+uint64_t oor_tle_digest(const uint8_t *data, size_t size);
 /* tle: end */
 
 /* cdef: end */

@@ -1,0 +1,34 @@
+/* tle.h: what the scanner (tle.c) and the check of one set (tle_line.c) say to each other.
+ *
+ * Ownership: nothing is allocated; all pointers are the caller's.
+ * Threads:   pure functions.
+ * Invariants:
+ * (1) A check reads only the bytes it is given, whatever they are.
+ * (2) A set passes only if every column of both lines has been looked at. */
+#ifndef OOR_TLE_H
+#define OOR_TLE_H
+
+#include "core.h"
+
+enum { OOR_TLE_COLUMNS = 69 };
+
+/* A line without its end and without the blanks and backslashes that trail it. */
+typedef struct {
+    const uint8_t *text;
+    size_t size;
+} oor_tle_line;
+
+/* Where a check failed. */
+typedef struct {
+    int line;        /* 1 or 2 */
+    uint32_t column; /* from 1; 0: the line as a whole */
+} oor_tle_fault;
+
+/* Checks two element lines and fills catalog_number, epoch_us and digest of `set`.
+ * Returns OOR_TLE_FINE, or the rule that the lines break first, with `fault` filled. */
+int oor_tle_check(oor_tle_line one, oor_tle_line two, oor_tle_set *set, oor_tle_fault *fault);
+
+/* Whether five columns can be a catalog number: padded digits, or a capital and four digits. */
+int oor_tle_like_catalog_number(const uint8_t *columns);
+
+#endif

@@ -1,0 +1,83 @@
+"""Where the registry's records lie in the key space. The grammar of an element set is csrc/tle_columns.c.
+
+    source      := 0x01 id:u16                                    -> format:u8 name
+    element set := 0x10 number:u32 epoch:u64 source:u16 digest:u64 -> lsn:u64 format:u8 flags:u8 text
+
+Integers in keys are big-endian, so byte order is the order of the numbers: all sets of an object lie
+together, by epoch. The epoch is microseconds since 1970 UTC with the sign bit flipped.
+"""
+
+from __future__ import annotations
+
+import struct
+from enum import IntEnum
+from typing import NamedTuple
+
+
+class Kind(IntEnum):
+    """The first byte of every key. Numbers never change their meaning; 0x02 to 0x0f and 0x11 to 0xff
+    are free for records to come (deliveries, indexes)."""
+
+    SOURCE = 0x01
+    ELEMENT_SET = 0x10
+
+
+EPOCH_US_MIN = -(2**63)
+EPOCH_US_MAX = 2**63 - 1
+NUMBER_MAX = 2**32 - 1
+SOURCE_ID_MAX = 2**16 - 1
+
+_BIAS = 2**63
+_ELSET = struct.Struct(">BIQHQ")
+_OBJECT = struct.Struct(">BI")
+_MOMENT = struct.Struct(">BIQ")
+_SOURCE = struct.Struct(">BH")
+
+KEY_SIZE = _ELSET.size
+ELSET_PREFIX = bytes([Kind.ELEMENT_SET])
+ELSET_STOP = bytes([Kind.ELEMENT_SET + 1])
+SOURCE_PREFIX = bytes([Kind.SOURCE])
+
+
+class ElsetKey(NamedTuple):
+    """The parts of an element set's key; tuples compare as keys do."""
+
+    catalog_number: int
+    epoch_us: int
+    source_id: int
+    digest: int
+
+    def encode(self) -> bytes:
+        """The 23 bytes. Raises struct.error for a part out of its range."""
+        number, epoch_us, source_id, digest = self
+        return _ELSET.pack(Kind.ELEMENT_SET, number, epoch_us + _BIAS, source_id, digest)
+
+    @classmethod
+    def decode(cls, key: bytes) -> ElsetKey:
+        """The parts of 23 bytes. Raises ValueError for bytes that are no element set's key."""
+        if len(key) != KEY_SIZE or key[0] != Kind.ELEMENT_SET:
+            raise ValueError(f"{key!r} is no key of an element set")
+        _, number, epoch, source_id, digest = _ELSET.unpack(key)
+        return cls(number, epoch - _BIAS, source_id, digest)
+
+
+def object_start(number: int) -> bytes:
+    """At or below every key of the object and above those of smaller numbers. `number` up to 2**32."""
+    return ELSET_STOP if number > NUMBER_MAX else _OBJECT.pack(Kind.ELEMENT_SET, number)
+
+
+def moment_start(number: int, epoch_us: int) -> bytes:
+    """At or below every key of the object from this epoch on. Epochs past i64 are taken as its ends."""
+    if epoch_us > EPOCH_US_MAX:
+        return object_start(number + 1)
+    return _MOMENT.pack(Kind.ELEMENT_SET, number, max(epoch_us, EPOCH_US_MIN) + _BIAS)
+
+
+def source_key(source_id: int) -> bytes:
+    """The key of a source's record."""
+    return _SOURCE.pack(Kind.SOURCE, source_id)
+
+
+def source_id_of(key: bytes) -> int:
+    """The id in a source record's key."""
+    return int(_SOURCE.unpack(key)[1])

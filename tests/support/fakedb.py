@@ -1,0 +1,64 @@
+"""A database in memory with the calls that the registry uses, for tests of the registry alone."""
+
+from __future__ import annotations
+
+import itertools
+
+from sortedcontainers import SortedDict
+
+
+class FakeDB:
+    """Pairs in order; LSNs from 1. Nothing is durable."""
+
+    def __init__(self, path="fake.oor"):
+        self.path = str(path)
+        self.pairs = SortedDict()
+        self.last_lsn = 0
+        self.batches = []
+
+    def put(self, key, value, *, durability=None):
+        self.last_lsn += 1
+        self.pairs[bytes(key)] = bytes(value)
+        return self.last_lsn
+
+    def get(self, key, default=None):
+        return self.pairs.get(key, default)
+
+    def get_many(self, keys):
+        return [self.pairs.get(key) for key in keys]
+
+    def scan(self, start=None, stop=None, *, prefix=None, reverse=False, limit=None):
+        if prefix is not None:
+            start, stop = prefix, prefix[:-1] + bytes([prefix[-1] + 1])
+        keys = list(self.pairs.irange(start, stop, inclusive=(True, False), reverse=reverse))
+        return ((key, self.pairs[key]) for key in itertools.islice(keys, limit))
+
+    def snapshot(self):
+        return FakeSnapshot(self)
+
+    def write_columns(self, keys, key_sizes, values, value_sizes, *, stamp=False, durability=None):
+        assert len(key_sizes) == len(value_sizes) > 0
+        assert sum(key_sizes) == len(keys) and sum(value_sizes) == len(values)
+        key_at = value_at = 0
+        for key_size, value_size in zip(key_sizes, value_sizes, strict=True):
+            self.last_lsn += 1
+            if stamp:
+                values[value_at : value_at + 8] = self.last_lsn.to_bytes(8, "little")
+            key = bytes(keys[key_at : key_at + key_size])
+            self.pairs[key] = bytes(values[value_at : value_at + value_size])
+            key_at += key_size
+            value_at += value_size
+        self.batches.append(len(key_sizes))
+        return self.last_lsn
+
+
+class FakeSnapshot(FakeDB):
+    def __init__(self, db):
+        super().__init__(db.path)
+        self.pairs = db.pairs.copy()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
