@@ -161,6 +161,10 @@ class Version:
         """The numbers of all tables."""
         return frozenset(table.meta.number for table in self.tables())
 
+    def table_count(self, level: int) -> int:
+        """How many tables a level has; 0 for a level that there is not."""
+        return len(self.levels[level]) if level < len(self.levels) else 0
+
     def level_bytes(self, level: int) -> int:
         """Size of a level's files in bytes; 0 for a level that there is not."""
         return self._level_bytes[level] if level < len(self._level_bytes) else 0
