@@ -29,7 +29,8 @@ enum oor_code {
     OOR_E_LIMIT = -6,    /* an argument is past a documented limit */
     OOR_E_FAILED = -7,   /* an earlier failure has made this object read-only */
     OOR_E_TIMEOUT = -8,  /* the time given to a wait has passed */
-    OOR_E_CANCELLED = -9 /* the caller asked the work to stop */
+    OOR_E_CANCELLED = -9, /* the caller asked the work to stop */
+    OOR_E_CLOSED = -10    /* the object was closed */
 };
 
 /* What the last failed call of this thread found.  Fields that do not apply are 0 or empty. */
@@ -196,6 +197,7 @@ typedef struct {
     uint64_t first_lsn;
     uint64_t last_lsn; /* 0 while the segment is current */
     uint64_t size;
+    uint64_t begun; /* 1: its header is durable, so that recovery can start from it */
 } oor_wal_segment;
 
 typedef struct oor_wal oor_wal;
@@ -228,15 +230,19 @@ uint64_t oor_wal_durable(oor_wal *wal);
 void oor_wal_read_state(oor_wal *wal, oor_wal_state *out);
 /* Segments in order, the current one last; returns their count, fills at most `capacity`. */
 int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity);
-/* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn`; returns how many. */
+/* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn` and whose successor has begun;
+ * returns how many. */
 int64_t oor_wal_release(oor_wal *wal, uint64_t lsn);
 /* Goes on to the next segment, unless the current one is empty; everything before it is durable when it
  * returns.  Returns the number of the segment that is current then. */
 int64_t oor_wal_rotate(oor_wal *wal);
 /* Writes a seal frame, which promises all before it, and syncs. */
 int oor_wal_seal(oor_wal *wal);
-/* Stops the threads and closes files.  Does not seal or sync. */
+/* Stops the threads and closes files.  Does not seal or sync.  Other threads may still be in calls:
+ * those that wait, and all later ones, get OOR_E_CLOSED. */
 void oor_wal_close(oor_wal *wal);
+/* Closes and frees.  REQUIRES: no other thread is in a call. */
+void oor_wal_free(oor_wal *wal);
 
 /* ---- log reader (walscan.c) -------------------------------------------------------------------
  * Threads: one caller at a time an object.  Reads only. */

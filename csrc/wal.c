@@ -29,7 +29,7 @@ void oor_wal_fail(oor_wal *wal) {
 }
 
 static int refuse(const oor_wal *wal) {
-    if (!wal->failed) return oor_fail(OOR_E_FAILED, wal->dir, "the log is being closed");
+    if (!wal->failed) return oor_fail(OOR_E_CLOSED, wal->dir, "the log is closed");
     oor_fail_again(OOR_E_FAILED, &wal->failure, "the log takes no more writes since");
     return oor_fail_at(wal->current->header.number, wal->failure.offset, wal->durable_lsn + 1, wal->next_lsn - 1);
 }
@@ -41,14 +41,12 @@ typedef struct {
     oor_wal_file *file;
     uint64_t base, from, to;
     uint64_t end_lsn;
+    int begins; /* the segment has no header yet */
 } region;
 
 static int write_region(oor_wal *wal, const region *r) {
-    if (!r->file->header_written) {
-        int rc = oor_wal_file_begin(wal, r->file);
-        if (rc < 0) return rc;
-        r->file->header_written = 1;
-    }
+    int rc = r->begins ? oor_wal_file_begin(wal, r->file) : 0;
+    if (rc < 0) return rc;
     uint64_t first = r->from / OOR_BLOCK * OOR_BLOCK;
     uint64_t end = oor_round_up(r->to, OOR_BLOCK);
     assert(end - first <= wal->private_size);
@@ -56,14 +54,15 @@ static int write_region(oor_wal *wal, const region *r) {
      * break the checksums of file systems that keep some. */
     memcpy(wal->private_copy, r->half->data + first, (size_t)(r->to - first));
     memset(wal->private_copy + (r->to - first), 0, (size_t)(end - r->to));
-    int rc = oor_wal_file_write(wal, r->file, wal->private_copy, (size_t)(end - first), r->base + first);
-    return rc;
+    return oor_wal_file_write(wal, r->file, wal->private_copy, (size_t)(end - first), r->base + first);
 }
 
 static void plan_half(oor_wal_half *half, region *regions, int *count) {
     if (!half->file || half->used == half->drained) return;
+    int begins = !half->file->header_written && (*count == 0 || regions[0].file != half->file);
     regions[(*count)++] = (region){.half = half, .file = half->file, .base = half->base,
-                                   .from = half->drained, .to = half->used, .end_lsn = half->end_lsn};
+                                   .from = half->drained, .to = half->used, .end_lsn = half->end_lsn,
+                                   .begins = begins};
 }
 
 /* Notes how long and how much was logged and not durable until now. */
@@ -80,7 +79,7 @@ static void pad_to_block(oor_wal *wal);
 
 int oor_wal_drain(oor_wal *wal) {
     assert(!wal->draining && wal->started);
-    if (wal->failed) return refuse(wal);
+    if (wal->failed || wal->stopping) return refuse(wal);
     if (wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
     region regions[2];
     int count = 0, done = 0, rc = 0;
@@ -99,6 +98,7 @@ int oor_wal_drain(oor_wal *wal) {
         wal->counts.written_bytes +=
             oor_round_up(regions[i].to, OOR_BLOCK) - regions[i].from / OOR_BLOCK * OOR_BLOCK;
         half->drained = regions[i].to;
+        regions[i].file->header_written = 1;
         if (half != &wal->half[wal->active] && half->drained == half->used) half->file = NULL;
         if (regions[i].end_lsn - 1 > wal->durable_lsn) wal->durable_lsn = regions[i].end_lsn - 1;
     }
@@ -184,7 +184,7 @@ static uint64_t padding_room(const oor_wal *wal) {
 static int make_room(oor_wal *wal, uint64_t need) {
     need += padding_room(wal);
     for (;;) {
-        if (wal->failed) return refuse(wal);
+        if (wal->failed || wal->stopping) return refuse(wal);
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int fits = half->base + half->used + need <= wal->current->size;
         int rc = 0;
@@ -276,7 +276,7 @@ static void append_to_tail(oor_wal *wal, const batch *b, uint64_t need) {
 /* Makes the current segment one that has room for `need` bytes behind all that is durable. */
 static int make_large_room(oor_wal *wal, uint64_t need) {
     for (;;) {
-        if (wal->failed) return refuse(wal);
+        if (wal->failed || wal->stopping) return refuse(wal);
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int rc = 0;
         if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
@@ -309,6 +309,7 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     uint8_t *out = aligned_alloc(OOR_BLOCK, whole);
     if (!out) return oor_fail(OOR_E_MEMORY, file->path, "no memory for a frame of %zu bytes", whole);
     wal->exclusive = wal->draining = 1;
+    int begins = !file->header_written;
     uint64_t first_lsn = wal->next_lsn, durable = wal->durable_lsn;
     memcpy(out, half->data + (start - half->base), lead);
     pthread_mutex_unlock(&wal->lock);
@@ -318,11 +319,12 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     if (gap)
         oor_frame_finish(out + lead + need, file->salt, at + need, (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), 0,
                          first_lsn + b->count, durable, OOR_FRAME_FILLER);
-    if (!file->header_written && (rc = oor_wal_file_begin(wal, file)) >= 0) file->header_written = 1;
+    if (begins) rc = oor_wal_file_begin(wal, file);
     if (rc >= 0) rc = oor_wal_file_write(wal, file, out, whole, start);
     pthread_mutex_lock(&wal->lock);
     wal->exclusive = wal->draining = 0;
     if (rc >= 0) {
+        file->header_written = 1;
         note_frame(wal, b->count, need);
         wal->durable_lsn = wal->next_lsn - 1;
         wal->counts.syncs++;
@@ -346,7 +348,6 @@ static int64_t append(oor_wal *wal, const batch *b) {
         return oor_fail(OOR_E_LIMIT, wal->dir, "a batch of %llu bytes is over the limit of %d",
                         (unsigned long long)need, OOR_FRAME_SIZE_MAX);
     pthread_mutex_lock(&wal->lock);
-    assert(wal->started);
     int rc;
     if (need > wal->options.tail_size - OOR_BLOCK) {
         rc = append_large(wal, b, need);
@@ -410,8 +411,10 @@ static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead
     pthread_mutex_lock(&wal->lock);
     if (lsn >= wal->next_lsn) lsn = wal->next_lsn - 1;
     while (rc >= 0 && wal->durable_lsn < lsn) {
-        if (wal->failed) rc = refuse(wal);
+        if (wal->failed || wal->stopping) rc = refuse(wal);
         else if (lead && !wal->draining) rc = oor_wal_drain(wal);
+        else if (!lead && wal->drain_error.code)
+            rc = oor_fail_again(wal->drain_error.code, &wal->drain_error, "the log waits for room");
         else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT && wal->durable_lsn < lsn)
             rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time", (unsigned long long)lsn);
@@ -447,7 +450,7 @@ int64_t oor_wal_rotate(oor_wal *wal) {
     pthread_mutex_lock(&wal->lock);
     while (rc >= 0) {
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
-        if (wal->failed) rc = refuse(wal);
+        if (wal->failed || wal->stopping) rc = refuse(wal);
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) break;
         else if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (wal->draining || other->file || half->used != half->drained) rc = wait_for_drain(wal);

@@ -19,6 +19,7 @@
 #define OOR_WAL_H
 
 #include <pthread.h>
+#include <sys/types.h>
 
 #include "frame.h"
 #include "io.h"
@@ -30,7 +31,7 @@ typedef struct oor_wal_file {
     uint64_t size;     /* of the file, bytes */
     uint32_t salt;
     int fd;
-    int header_written; /* touched only by the thread that drains */
+    int header_written; /* durable; written by the thread that drains, under the lock */
     char path[1024];
 } oor_wal_file;
 
@@ -59,6 +60,7 @@ struct oor_wal {
     oor_wal_file *closed;  /* list */
     oor_wal_file *spares;  /* list: freed files kept for reuse */
     uint32_t spare_count;
+    pid_t process; /* who made it; constant */
     int draining;
     int exclusive; /* a frame larger than the tail is being written: nobody else appends */
     int started;
@@ -91,9 +93,10 @@ struct oor_wal {
 };
 
 /* wal_segment.c */
-/* Makes a file for segment `number`, written once with zeros and durable with its name, from a spare
- * (taken, freed on failure) or anew. */
-int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, oor_wal_file *spare, oor_wal_file **out);
+/* Makes a file for segment `number`, durable with its name, from a spare (taken, freed on failure) or
+ * anew; then it is written once with zeros from `zeros_from` on. */
+int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from, oor_wal_file *spare,
+                      oor_wal_file **out);
 /* Writes and syncs the header block.  REQUIRES: everything before it in the log is durable. */
 int oor_wal_file_begin(oor_wal *wal, oor_wal_file *file);
 /* Writes whole blocks; durable when it returns.  REQUIRES: aligned offset, size and memory. */

@@ -11,6 +11,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { FIRST_SEGMENT_SIZE = 1 << 20, COPY_ROOM = 1 << 20 };
 
@@ -43,6 +44,7 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     oor_wal *wal = calloc(1, sizeof *wal);
     if (!wal) return oor_fail(OOR_E_MEMORY, dir, "no memory for a log writer");
     wal->options = *options;
+    wal->process = getpid();
     wal->tail_fd = -1;
     wal->next_lsn = options->next_lsn;
     wal->expected_lsn = options->first_lsn;
@@ -53,8 +55,8 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     wal->private_copy = aligned_alloc(OOR_BLOCK, wal->private_size);
     if (!wal->private_copy) rc = oor_fail(OOR_E_MEMORY, dir, "no memory for %zu bytes", wal->private_size);
     uint64_t size = options->segment_size < FIRST_SEGMENT_SIZE ? options->segment_size : FIRST_SEGMENT_SIZE;
-    if (room) size = oor_round_up(OOR_SEGMENT_HEADER_SIZE + room + OOR_BLOCK, OOR_BLOCK) + size;
-    if (rc >= 0) rc = oor_wal_file_make(wal, options->first_segment, size, NULL, &wal->current);
+    uint64_t copies_end = room ? OOR_SEGMENT_HEADER_SIZE + oor_round_up(room, OOR_BLOCK) : 0;
+    if (rc >= 0) rc = oor_wal_file_make(wal, options->first_segment, copies_end + size, copies_end, NULL, &wal->current);
     if (rc >= 0) {
         wal->current->header.first_lsn = options->first_lsn;
         wal->current->header.new_lsn = options->next_lsn;
@@ -64,7 +66,7 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     }
     if (rc < 0) {
         oor_error why = *oor_last_error();
-        oor_wal_close(wal);
+        oor_wal_free(wal);
         return oor_fail_again(why.code, &why, "the log could not be opened");
     }
     *out = wal;
@@ -204,13 +206,38 @@ int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity) {
     pthread_mutex_lock(&wal->lock);
     for (const oor_wal_file *file = wal->closed; file; file = file->next, count++)
         if (count < capacity)
-            out[count] = (oor_wal_segment){file->header.number, file->header.first_lsn, file->last_lsn, file->size};
+            out[count] = (oor_wal_segment){file->header.number, file->header.first_lsn, file->last_lsn, file->size,
+                                           (uint64_t)file->header_written};
     const oor_wal_file *now = wal->current;
     if (count < capacity)
-        out[count] = (oor_wal_segment){now->header.number, now->header.first_lsn, 0, now->size};
+        out[count] = (oor_wal_segment){now->header.number, now->header.first_lsn, 0, now->size,
+                                       (uint64_t)now->header_written};
     count++;
     pthread_mutex_unlock(&wal->lock);
     return (int64_t)count;
+}
+
+static void close_files(oor_wal_file *file) {
+    for (; file; file = file->next) {
+        if (file->fd >= 0) oor_io_close(file->fd, file->path);
+        file->fd = -1;
+    }
+}
+
+void oor_wal_close(oor_wal *wal) {
+    pthread_mutex_lock(&wal->lock);
+    int first = !wal->stopping;
+    wal->stopping = 1;
+    pthread_cond_broadcast(&wal->changed);
+    while (wal->draining) pthread_cond_wait(&wal->changed, &wal->lock);
+    pthread_mutex_unlock(&wal->lock);
+    if (!first) return;
+    oor_wal_threads_stop(wal);
+    oor_wal_tail_close(wal);
+    close_files(wal->closed);
+    close_files(wal->spares);
+    close_files(wal->ready);
+    close_files(wal->current);
 }
 
 static void free_list(oor_wal_file *file) {
@@ -221,14 +248,13 @@ static void free_list(oor_wal_file *file) {
     }
 }
 
-void oor_wal_close(oor_wal *wal) {
-    if (!wal) return;
-    oor_wal_threads_stop(wal);
-    oor_wal_tail_close(wal);
+void oor_wal_free(oor_wal *wal) {
+    if (!wal || wal->process != getpid()) return; /* a child's copy: its threads do not exist */
+    oor_wal_close(wal);
     free_list(wal->closed);
     free_list(wal->spares);
-    oor_wal_file_free(wal->ready);
-    oor_wal_file_free(wal->current);
+    free_list(wal->ready);
+    free_list(wal->current);
     pthread_cond_destroy(&wal->prepare_wanted);
     pthread_cond_destroy(&wal->sync_wanted);
     pthread_cond_destroy(&wal->changed);

@@ -60,14 +60,14 @@ int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, si
     return rc;
 }
 
-static int fill_with_zeros(oor_wal *wal, oor_wal_file *file) {
+static int fill_with_zeros(oor_wal *wal, oor_wal_file *file, uint64_t from) {
     int rc = oor_io_allocate(file->fd, file->path, 0, file->size);
     if (rc < 0) return rc;
     size_t chunk = file->size < ZERO_CHUNK ? (size_t)file->size : ZERO_CHUNK;
     uint8_t *zeros = aligned_alloc(OOR_BLOCK, chunk);
     if (!zeros) return oor_fail(OOR_E_MEMORY, file->path, "no memory for %zu zeros", chunk);
     memset(zeros, 0, chunk);
-    for (uint64_t at = 0; rc >= 0 && at < file->size; at += chunk) {
+    for (uint64_t at = from; rc >= 0 && at < file->size; at += chunk) {
         size_t size = file->size - at < chunk ? (size_t)(file->size - at) : chunk;
         rc = oor_io_write(file->fd, file->path, zeros, size, at);
         if (rc == OOR_E_IO && oor_last_error()->sys_errno == EINVAL)
@@ -78,10 +78,10 @@ static int fill_with_zeros(oor_wal *wal, oor_wal_file *file) {
     return rc;
 }
 
-static int make_anew(oor_wal *wal, oor_wal_file *file) {
+static int make_anew(oor_wal *wal, oor_wal_file *file, uint64_t zeros_from) {
     file->fd = open_file(wal, file->path, OOR_OPEN_CREATE | OOR_OPEN_EXCLUSIVE);
     if (file->fd < 0) return file->fd;
-    int rc = fill_with_zeros(wal, file);
+    int rc = fill_with_zeros(wal, file, zeros_from);
     if (rc < 0) {
         oor_error why = *oor_last_error();
         oor_io_unlink(file->path);
@@ -90,7 +90,9 @@ static int make_anew(oor_wal *wal, oor_wal_file *file) {
     return 0;
 }
 
-int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, oor_wal_file *spare, oor_wal_file **out) {
+int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from, oor_wal_file *spare,
+                      oor_wal_file **out) {
+    assert(zeros_from % OOR_BLOCK == 0 && zeros_from <= size);
     assert(size % OOR_BLOCK == 0 && size > OOR_SEGMENT_HEADER_SIZE);
     oor_wal_file *file = spare ? spare : calloc(1, sizeof *file);
     if (!file) return oor_fail(OOR_E_MEMORY, wal->dir, "no memory for a segment");
@@ -105,7 +107,7 @@ int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, oor_wal_file
         rc = oor_io_rename(old_path, file->path);
     } else {
         file->size = size;
-        rc = make_anew(wal, file);
+        rc = make_anew(wal, file, zeros_from);
     }
     if (rc >= 0) rc = oor_io_sync_dir(wal->dir);
     if (rc < 0) {
@@ -152,6 +154,8 @@ int64_t oor_wal_release(oor_wal *wal, uint64_t lsn) {
     while (rc >= 0 && wal->closed && wal->closed->last_lsn <= lsn && wal->closed->last_lsn <= wal->durable_lsn) {
         oor_wal_file *file = wal->closed;
         if (wal->half[0].file == file || wal->half[1].file == file) break;
+        /* The one after it says where the log goes on; until that is durable, this one does. */
+        if (!(file->next ? file->next : wal->current)->header_written) break;
         wal->closed = file->next;
         int keep = file->size == wal->options.segment_size && wal->spare_count < wal->options.spare_segments;
         if (keep) wal->spare_count++;

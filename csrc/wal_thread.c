@@ -87,7 +87,7 @@ static void *prepare_loop(void *argument) {
             wal->spare_count--;
         }
         pthread_mutex_unlock(&wal->lock);
-        int rc = oor_wal_file_make(wal, number, wal->options.segment_size, spare, &made);
+        int rc = oor_wal_file_make(wal, number, wal->options.segment_size, 0, spare, &made);
         pthread_mutex_lock(&wal->lock);
         if (rc < 0) {
             wal->prepare_error = *oor_last_error();

@@ -69,27 +69,22 @@ def analyze(directory: str) -> RecoveryPlan:
     """
     manifest = read_manifest(directory)
     state = manifest.state
-    found: dict[FileKind, dict[int, str]] = {}
-    for name in native.list_dir(directory):
-        kind, number = names.parse(name)
-        found.setdefault(kind, {})[number if number else len(found.get(kind, ()))] = name
+    listing = native.list_dir(directory)
+    found = _numbers_by_kind(listing)
     tail = Tail(directory, state.database_id, state.epoch)
-    numbers = sorted(number for number in found.get(FileKind.SEGMENT, ()) if number >= state.log_start)
+    numbers = sorted(number for number in found[FileKind.SEGMENT] if number >= state.log_start)
+    if state.closed and state.flushed_lsn >= state.durable_lsn:
+        # Closed in order: the tables hold everything and nothing of the log is needed.
+        numbers = []
     infos = [inspect_segment(directory, number, state.database_id, state.epoch, tail) for number in numbers]
     live, problem = _follow(directory, state, infos)
     end = max(live[-1].next_lsn - 1 if live else 0, state.flushed_lsn)
     if problem is None:
-        problem = _missing_tables(directory, state, found)
+        problem = _missing_tables(directory, state, found[FileKind.TABLE])
     spared = {names.segment_name(info.number) for info in live}
     spared |= {names.table_name(number) for number in state.tables}
     spared |= {names.manifest_name(manifest.number), names.CURRENT, names.LOCK, names.TAIL}
-    orphans = sorted(
-        name
-        for kind, group in found.items()
-        if kind is not FileKind.FOREIGN
-        for name in group.values()
-        if name not in spared
-    )
+    orphans = [name for name in listing if name not in spared and names.parse(name)[0] is not FileKind.FOREIGN]
     return RecoveryPlan(
         directory=directory,
         manifest=manifest,
@@ -98,11 +93,8 @@ def analyze(directory: str) -> RecoveryPlan:
         tail=tail,
         log_end_lsn=end,
         next_lsn=_next_lsn(state, live, infos, end),
-        next_segment=max([*found.get(FileKind.SEGMENT, ()), *found.get(FileKind.SPARE, ()), state.log_start]) + 1,
-        next_number=max(
-            [*found.get(FileKind.TABLE, ()), *found.get(FileKind.MANIFEST, ()), state.next_number - 1]
-        )
-        + 1,
+        next_segment=max({state.log_start} | found[FileKind.SEGMENT] | found[FileKind.SPARE]) + 1,
+        next_number=max({state.next_number - 1} | found[FileKind.TABLE] | found[FileKind.MANIFEST]) + 1,
         redo_frames=sum(info.frames for info in live if info.next_lsn - 1 > state.flushed_lsn),
         redo_bytes=sum(
             info.end - lib.OOR_SEGMENT_HEADER_SIZE for info in live if info.next_lsn - 1 > state.flushed_lsn
@@ -180,10 +172,16 @@ def _follow(
     return live, problem
 
 
-def _missing_tables(
-    directory: str, state: ManifestState, found: dict[FileKind, dict[int, str]]
-) -> CorruptionError | None:
-    missing = sorted(set(state.tables) - set(found.get(FileKind.TABLE, ())))
+def _numbers_by_kind(listing: list[str]) -> dict[FileKind, set[int]]:
+    found: dict[FileKind, set[int]] = {kind: set() for kind in FileKind}
+    for name in listing:
+        kind, number = names.parse(name)
+        found[kind].add(number)
+    return found
+
+
+def _missing_tables(directory: str, state: ManifestState, found: set[int]) -> CorruptionError | None:
+    missing = sorted(set(state.tables) - found)
     if not missing:
         return None
     _, meta = state.tables[missing[0]]

@@ -140,7 +140,7 @@ class Background:
     def compact_all(self) -> int:
         """Merge all tables into the deepest level; returns how many compactions that took."""
         with self._compaction_lock:
-            self._state.check_writable()
+            self._state.check_not_failed()
             job = everything(self._state.view.version)
             if job is None:
                 return 0

@@ -63,8 +63,7 @@ class Commit:
                 if lsn < 0:
                     self._raise_refusal(lsn, len(key), 0 if value is None else value_size)
                 if mode is _SYNC or self._pending:
-                    mode = _SYNC
-                    self._pending.append(({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + (len(value) if value else 0)))
+                    mode = self._accept({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + len(value or b""), mode)
                 else:
                     memtable = state.view.active
                     if memtable.has_views():
@@ -73,7 +72,7 @@ class Commit:
                     memtable.last_lsn = lsn
                     if not memtable.first_lsn:
                         memtable.first_lsn = lsn
-                    memtable.size += ENTRY_BYTES + len(key) + (len(value) if value else 0)
+                    memtable.size += ENTRY_BYTES + len(key) + len(value or b"")
                     if memtable.size >= self._memtable_bytes:
                         state.rotate_memtable()
                 self._last_lsn = lsn
@@ -81,7 +80,7 @@ class Commit:
                 self._settle({key: value}, mode)
                 raise
         if mode is _SYNC:
-            self.make_durable(lsn)
+            self._make_durable(lsn)
         return lsn
 
     def write(self, columns: Columns, pairs: Mutations, mode: Durability, may_stall: bool = True) -> int:
@@ -100,7 +99,7 @@ class Commit:
                 self._settle(pairs, mode)
                 raise
         if mode is _SYNC:
-            self.make_durable(last)
+            self._make_durable(last)
         return last
 
     def write_columns(
@@ -132,7 +131,7 @@ class Commit:
                 self._settle(pairs if pairs is not None else self._load(columns), mode)
                 raise
         if mode is _SYNC:
-            self.make_durable(last)
+            self._make_durable(last)
         return last
 
     def _load(self, columns: tuple[Any, ...]) -> Mutations:
@@ -215,7 +214,12 @@ class Commit:
 
     # ---- without the lock ------------------------------------------------------------------------
 
-    def make_durable(self, lsn: int) -> None:
+    def sync(self) -> None:
+        """Make everything that was committed before the call durable and visible."""
+        self._state.check_readable()
+        self._make_durable(self._last_lsn)
+
+    def _make_durable(self, lsn: int) -> None:
         """Return when everything up to `lsn` is durable and visible; one sync serves all who wait."""
         try:
             code = lib.oor_wal_sync(self._wal, lsn, -1)

@@ -263,14 +263,14 @@ class DB:
 
     def sync(self) -> int:
         """Make everything that was committed before the call durable; returns the durable LSN."""
-        self._state.check_readable()
-        self._commit.make_durable(self._commit.last_lsn)
-        return self._state.log.durable_lsn()
+        self._commit.sync()
+        return self.durable_lsn
 
     # ---- housekeeping ----------------------------------------------------------------------------
 
     def flush(self) -> int:
         """Flush what was committed before the call to tables; returns how many were made."""
+        self._state.check_writable()
         return flush_all(self._state)
 
     def checkpoint(self) -> Checkpoint:
@@ -283,6 +283,7 @@ class DB:
 
         Returns the number of compactions.
         """
+        self._state.check_writable()
         flush_all(self._state)
         return self._background.compact_all()
 
@@ -297,13 +298,13 @@ class DB:
         If the flush fails nothing is lost: the log has it. Whatever is raised, the store is closed.
         """
         state = self._state
-        with state.lock:
-            if state.closed:
-                return
+        if not state.begin_close():
+            return
         try:
             self._background.stop()
             if state.failure is None:
-                self._commit.make_durable(self._commit.last_lsn)
+                state.log.sync(self._commit.last_lsn)
+                self._commit.publish()
                 flush_all(state)
                 state.log.seal()
                 with state.manifest_lock:
@@ -320,8 +321,6 @@ class DB:
     def _let_go(self) -> None:
         state = self._state
         with state.lock:
-            state.closed = True
-            state.hindered = True
             view = state.view
             state.view = ClosedView(self.path)  # type: ignore[assignment]
             state.changed.notify_all()

@@ -66,7 +66,7 @@ def flush_oldest(state: State) -> TableMeta | None:
         immutables = state.view.immutables
         if not immutables:
             return None
-        state.check_writable()
+        state.check_not_failed()
         memtable = immutables[-1]
         try:
             # The tables never know more than the log: recovery may rely on it.
@@ -93,7 +93,7 @@ def flush_oldest(state: State) -> TableMeta | None:
 def flush_all(state: State) -> int:
     """Flush everything that was committed before the call; returns the number of tables made."""
     with state.lock:
-        state.check_writable()
+        state.check_not_failed()
         state.rotate_memtable()
         last_lsn = max((memtable.last_lsn for memtable in state.view.immutables), default=0)
     made = 0

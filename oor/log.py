@@ -13,12 +13,13 @@ from oor.options import Options
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One file of the log. `last_lsn` is 0 while it is the current one."""
+    """One file of the log. `last_lsn` is 0 while it is the current one; `begun`: its header is durable."""
 
     number: int
     first_lsn: int
     last_lsn: int
     size: int
+    begun: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +50,7 @@ class Log:
     """The log of one incarnation of a store.
 
     Threads: the caller appends under its commit lock; `sync`, `wait` and `state` need no lock.
-    A sync in flight is shared by all who wait. Nothing here survives `close`.
+    A sync in flight is shared by all who wait. A call after `close` raises ClosedError.
     """
 
     def __init__(
@@ -79,8 +80,7 @@ class Log:
         raw.spare_segments = options.spare_segments
         out = ffi.new("oor_wal **")
         check(lib.oor_wal_open(os.fsencode(directory), raw, room, out))
-        self.raw: Any = owned(out[0], lib.oor_wal_close)
-        self._state = ffi.new("oor_wal_state *")
+        self.raw: Any = owned(out[0], lib.oor_wal_free)
 
     def copy(self, scan: SegmentScan) -> None:
         """Bring the frames of the chunk that `scan` returned last into this log, with their LSNs."""
@@ -133,12 +133,17 @@ class Log:
             raw = ffi.new("oor_wal_segment[]", room)
             count = check(lib.oor_wal_segments(self.raw, raw, room))
             if count <= room:
-                return [Segment(s.number, s.first_lsn, s.last_lsn, s.size) for s in raw[0:count]]
+                return [
+                    Segment(s.number, s.first_lsn, s.last_lsn, s.size, bool(s.begun)) for s in raw[0:count]
+                ]
             room = 2 * count
 
     def first_needed_segment(self, flushed_lsn: int) -> int:
-        """The number of the oldest segment that holds an LSN above `flushed_lsn`, or the current one."""
-        segments = self.segments()
+        """The number of the oldest segment that redo needs when everything up to `flushed_lsn` is in tables.
+
+        That is the first one that holds a higher LSN, or the last one that recovery could start from.
+        """
+        segments = [segment for segment in self.segments() if segment.begun]
         return next((s.number for s in segments if s.last_lsn > flushed_lsn), segments[-1].number)
 
     def rotate(self) -> int:
@@ -157,10 +162,8 @@ class Log:
         check(lib.oor_wal_seal(self.raw))
 
     def close(self) -> None:
-        """Stop the log's threads and close its files. Neither seals nor syncs."""
-        if self.raw is not None:
-            raw, self.raw = self.raw, None
-            ffi.release(raw)
+        """Stop the log's threads and close its files; later calls raise ClosedError. Does not sync."""
+        lib.oor_wal_close(self.raw)
 
 
 def _whole_blocks(size: int) -> int:

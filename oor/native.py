@@ -17,6 +17,7 @@ from typing import Any
 from oor._native import ffi, lib
 from oor.errors import (
     CancelledError,
+    ClosedError,
     CorruptionError,
     DiskFullError,
     FailedError,
@@ -41,6 +42,7 @@ _BY_CODE: dict[int, type[OorError]] = {
     lib.OOR_E_FAILED: FailedError,
     lib.OOR_E_TIMEOUT: WaitTimeout,
     lib.OOR_E_CANCELLED: CancelledError,
+    lib.OOR_E_CLOSED: ClosedError,
 }
 
 loads = pickle.loads

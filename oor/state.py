@@ -70,10 +70,22 @@ class State:
             self.update_hindered()
             self.changed.notify_all()
 
+    def begin_close(self) -> bool:
+        """Refuse new work from now on; False if somebody else closes or has closed."""
+        with self.lock:
+            if self.closed:
+                return False
+            self.closed = self.hindered = True
+            self.changed.notify_all()
+        return True
+
     def check_writable(self) -> None:
         """Raise ClosedError or FailedError if nothing may be written any more."""
-        if self.closed:
-            raise ClosedError("the store is closed", path=self.directory)
+        self.check_readable()
+        self.check_not_failed()
+
+    def check_not_failed(self) -> None:
+        """Raise FailedError if an earlier failure has ended writing."""
         if self.failure is not None:
             raise FailedError(
                 f"the store is read-only since a failure, open it again: {self.failure}", path=self.directory
