@@ -328,6 +328,27 @@ def test_what_was_pending_at_a_kill_may_still_be_lost_during_the_recovery(tmp_pa
         assert found == expected
 
 
+def test_numbers_and_descriptors_of_a_dead_process_mean_nothing_to_the_next(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    os.mkdir(first)
+    for name in "ab":
+        native.replace_atomic(str(first / name), b".")
+    flags = native.WRITE | lib.OOR_OPEN_DSYNC
+    with Recording(first) as recording:
+        dying = native.File(str(first / "a"), flags)
+    images = CrashImages(recording)
+    (killed,) = images.at(1, Level.KILL)
+    killed.write(second)
+    dying.close()
+    with native.File(str(second / "b"), native.WRITE) as file:  # open before it is recorded
+        assert file.fd == recording.events[0].fd
+        with Recording(second) as recovery:
+            file.write(b"2", 0)
+    after = CrashImages(recovery, start=images.after_kill(1))
+    found = {(i.files["a"], i.files["b"]) for i in after.at(1, Level.REORDERED)}
+    assert found == {(b".", b"."), (b".", b"2")}
+
+
 def test_an_image_is_written_as_it_is(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     os.mkdir(source)
@@ -462,6 +483,23 @@ def test_an_ack_after_a_dsync_write_keeps_the_rule(tmp_path):
 def test_an_ack_without_one_of_the_syncs_breaks_the_rule(tmp_path, missing, complaint):
     (broken,) = logged(tmp_path, **missing)
     assert complaint in broken
+
+
+def test_a_sync_that_began_before_the_write_ended_allows_no_ack(tmp_path):
+    native.replace_atomic(str(tmp_path / "log"), b"")
+    with Recording(tmp_path) as recording:
+        with native.File(str(tmp_path / "log"), NEW) as file:
+            file.sync()
+            file.write(b"\x07", 0)
+        recording.mark("ack durable 7")
+    native.sync_dir(str(tmp_path))
+    events = recording.events
+    opened, sync, write = events[:3]
+    opened.flags &= ~os.O_CREAT
+    sync.end, write.begin, write.end = write.end, sync.end, sync.end
+    events[1:3] = [write, sync]
+    (broken,) = acks_follow_durability(events, numbers_in)
+    assert "before its write is durable" in broken
 
 
 def test_an_ack_of_something_never_written_breaks_the_rule(tmp_path):

@@ -86,6 +86,45 @@ def test_no_descriptor_is_inherited_by_a_child(tmp_path):
         assert not os.get_inheritable(file.fd)
 
 
+def aligned(size):
+    block = ffi.new("uint8_t[]", size + lib.OOR_BLOCK)
+    skip = -int(ffi.cast("uintptr_t", block)) % lib.OOR_BLOCK
+    return block, block + skip
+
+
+def test_direct_reads_and_writes_meet_the_end_of_a_file_that_is_no_multiple_of_a_block(tmp_path):
+    path = str(tmp_path / "a")
+    content = os.urandom(3 * lib.OOR_BLOCK)
+    try:
+        file = native.File(path, NEW | lib.OOR_OPEN_DIRECT | lib.OOR_OPEN_DSYNC)
+    except StorageError as error:
+        assert error.errno == errno.EINVAL
+        pytest.skip("this file system has no direct access")
+    owner, block = aligned(len(content))
+    with file:
+        ffi.memmove(block, content, len(content))
+        check(lib.oor_io_write(file.fd, b"a", block, len(content), 0))
+        file.truncate(2 * lib.OOR_BLOCK + 700)
+        ffi.memmove(block, bytes(len(content)), len(content))
+        assert lib.oor_io_read(file.fd, b"a", block, len(content), 0) == 2 * lib.OOR_BLOCK + 700
+    assert bytes(ffi.buffer(block, len(content))).rstrip(b"\0") == content[
+        : 2 * lib.OOR_BLOCK + 700
+    ].rstrip(b"\0")
+    assert owner
+
+
+def test_a_read_refused_at_the_unaligned_end_of_a_file_is_its_end_and_elsewhere_an_error(
+    recording, tmp_path
+):
+    with native.File(str(tmp_path / "a"), NEW) as file:
+        file.write(b"0123456789", 0)
+        recording.fail(Op.READ, nth=2, errno=errno.EINVAL)
+        assert file.read(100) == b"0123456789"
+        recording.fail(Op.READ, nth=1, errno=errno.EINVAL)
+        with pytest.raises(StorageError):
+            file.read(100)
+
+
 def test_syncs_reach_the_kernel_which_refuses_what_cannot_be_synced(tmp_path):
     reader, writer = os.pipe()
     assert lib.oor_io_sync(writer, b"a pipe") == lib.OOR_E_IO

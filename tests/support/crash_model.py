@@ -374,7 +374,8 @@ class Disk:
                 self._change(event.end, (self._place(other), node))
             case Op.RENAME:
                 assert other is not None
-                self._change(event.end, (self._place(path), None), (self._place(other), node))
+                if self.find(other) is not node:  # two names of one file: POSIX leaves them both
+                    self._change(event.end, (self._place(path), None), (self._place(other), node))
             case Op.SYNC_DIR:
                 assert isinstance(node, Dir), path
                 self._sync_names(node, event.begin)
