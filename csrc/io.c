@@ -25,7 +25,7 @@ enum { FILE_MODE = 0666, DIR_MODE = 0777 };
 /* ---- the table that talks to the kernel ----------------------------------------------------- */
 
 static int system_open(const char *path, int flags, int mode) {
-    int fd = open(path, flags | O_CLOEXEC, mode);
+    int fd = open(path, flags, mode);
     return fd < 0 ? -errno : fd;
 }
 

@@ -69,7 +69,7 @@ char *oor_trace_copy_text(const char *text);
 
 uint64_t oor_trace_object(const struct stat *found);
 uint64_t oor_trace_object_of_name(const char *path); /* 0: no such name */
-/* The inode may live on while it is open, but no later name or open reaches its object. */
+/* Something new is on this inode: the object that was there is gone. */
 void oor_trace_forget_object(const struct stat *found);
 
 oor_traced_file *oor_trace_remember_file(int fd, const char *path);

@@ -18,7 +18,7 @@ static int trace_open(const char *path, int flags, int mode) {
         int created = stat(path, &found) != 0;
         fd = oor_io_system.open(path, flags, mode);
         e.effect = fd >= 0;
-        /* A new file on the inode of one that went unseen is another object. */
+        /* A new file on the inode of one that is gone is another object. */
         if (fd >= 0 && created && !fstat(fd, &found)) oor_trace_forget_object(&found);
         if (fd >= 0) e.object = oor_trace_remember_file(fd, path)->object;
     }
@@ -137,12 +137,8 @@ static int trace_rename(const char *from, const char *to) {
     if (!oor_trace_begin(&e, OOR_OP_RENAME, -1, from)) return oor_io_system.rename(from, to);
     e.other = to;
     e.object = oor_trace_object_of_name(from);
-    struct stat replaced;
-    int last_name =
-        !lstat(to, &replaced) && replaced.st_nlink == 1 && e.object != oor_trace_object(&replaced);
     int result = oor_trace_to_be_done(&e) ? oor_io_system.rename(from, to) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
-    if (e.effect && last_name) oor_trace_forget_object(&replaced);
     return (int)oor_trace_finish(&e, result);
 }
 
@@ -160,11 +156,8 @@ static int trace_unlink(const char *path) {
     oor_event e;
     if (!oor_trace_begin(&e, OOR_OP_UNLINK, -1, path)) return oor_io_system.unlink(path);
     e.object = oor_trace_object_of_name(path);
-    struct stat removed;
-    int last_name = !lstat(path, &removed) && removed.st_nlink == 1;
     int result = oor_trace_to_be_done(&e) ? oor_io_system.unlink(path) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
-    if (e.effect && last_name) oor_trace_forget_object(&removed);
     return (int)oor_trace_finish(&e, result);
 }
 

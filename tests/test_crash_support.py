@@ -6,16 +6,16 @@ import errno
 import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from oor import native
-from oor.errors import StorageError
-from oor.native import check, ffi, lib
 from support.crash import CrashImages, Level, Op, Recording, Snapshot
 from support.crash_model import SECTOR
 from support.recording import How
 from support.trace_rules import acks_follow_durability, failed_syncs_are_final
+
+from oor import native
+from oor.errors import StorageError
+from oor.native import check, ffi, lib
 
 NEW = native.READ | native.WRITE | native.CREATE
 POWER = (Level.ORDERED, Level.REORDERED, Level.TORN)
@@ -85,7 +85,8 @@ def test_a_kill_takes_nothing_that_was_done_synced_or_not(tmp_path):
 
 def test_a_kill_inside_a_write_leaves_a_part_of_it(tmp_path):
     recording = replaced(tmp_path)
-    sizes = {len(image.files.get("file.tmp", b"")) for image in CrashImages(recording).all(Level.KILL)}
+    images = CrashImages(recording).all(Level.KILL)
+    sizes = {len(image.files.get("file.tmp", b"")) for image in images}
     assert {0, 1, 512, 800, 1024, 1536, len(NEW_TEXT) - 1, len(NEW_TEXT)} <= sizes
     assert max(sizes) == len(NEW_TEXT)
 
@@ -96,7 +97,7 @@ def test_the_last_kill_image_is_the_directory_as_it_is(tmp_path):
     assert last.files == content_of(Snapshot.of(str(tmp_path)))
 
 
-# ---- each part of the model -----------------------------------------------------------------------
+# ---- each part of the model ---------------------------------------------------------------------
 
 
 def final(recording, level=Level.REORDERED, **options):
@@ -123,9 +124,9 @@ def test_a_dsync_write_is_durable_by_itself_and_carries_no_other_write_along(tmp
 def test_a_dsync_write_in_flight_is_promised_by_nobody(tmp_path):
     path = str(tmp_path / "a")
     native.replace_atomic(path, b"." * 1024)
-    with Recording(tmp_path) as recording:
-        with native.File(path, native.WRITE | lib.OOR_OPEN_DSYNC) as through:
-            through.write(b"d" * 1024, 0)
+    flags = native.WRITE | lib.OOR_OPEN_DSYNC
+    with Recording(tmp_path) as recording, native.File(path, flags) as through:
+        through.write(b"d" * 1024, 0)
     (point,) = [n for n, event in enumerate(recording.events) if event.op is Op.WRITE]
     found = {image.files["a"] for image in CrashImages(recording).at(point, Level.TORN)}
     old, new = b"." * SECTOR, b"d" * SECTOR
@@ -136,11 +137,10 @@ def test_a_dsync_write_in_flight_is_promised_by_nobody(tmp_path):
 def test_a_sync_covers_only_what_ended_before_it_began(tmp_path):
     path = str(tmp_path / "a")
     native.replace_atomic(path, b"..")
-    with Recording(tmp_path) as recording:
-        with native.File(path, native.WRITE) as file:
-            file.write(b"1", 0)
-            file.sync()
-            file.write(b"2", 1)
+    with Recording(tmp_path) as recording, native.File(path, native.WRITE) as file:
+        file.write(b"1", 0)
+        file.sync()
+        file.write(b"2", 1)
     sync, write = recording.events[2:4]
     assert (sync.op, write.op) == (Op.SYNC, Op.WRITE)
     assert contents(recording, "a") == {b"1.", b"12"}
@@ -155,12 +155,11 @@ def test_a_failed_sync_makes_nothing_durable_unless_it_was_done(tmp_path):
     for how, expected in ((How.BEFORE, {b".", b"1"}), (How.AFTER, {b"1"})):
         path = str(tmp_path / "a")
         native.replace_atomic(path, b".")
-        with Recording(tmp_path) as recording:
-            with native.File(path, native.WRITE) as file:
-                file.write(b"1", 0)
-                recording.fail(Op.SYNC, errno=errno.EIO, how=how)
-                with pytest.raises(StorageError):
-                    file.sync()
+        with Recording(tmp_path) as recording, native.File(path, native.WRITE) as file:
+            file.write(b"1", 0)
+            recording.fail(Op.SYNC, errno=errno.EIO, how=how)
+            with pytest.raises(StorageError):
+                file.sync()
         assert contents(recording, "a") == expected
 
 
@@ -329,6 +328,27 @@ def test_what_was_pending_at_a_kill_may_still_be_lost_during_the_recovery(tmp_pa
         assert found == expected
 
 
+def test_numbers_and_descriptors_of_a_dead_process_mean_nothing_to_the_next(tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    os.mkdir(first)
+    for name in "ab":
+        native.replace_atomic(str(first / name), b".")
+    flags = native.WRITE | lib.OOR_OPEN_DSYNC
+    with Recording(first) as recording:
+        dying = native.File(str(first / "a"), flags)
+    images = CrashImages(recording)
+    (killed,) = images.at(1, Level.KILL)
+    killed.write(second)
+    dying.close()
+    with native.File(str(second / "b"), native.WRITE) as file:  # open before it is recorded
+        assert file.fd == recording.events[0].fd
+        with Recording(second) as recovery:
+            file.write(b"2", 0)
+    after = CrashImages(recovery, start=images.after_kill(1))
+    found = {(i.files["a"], i.files["b"]) for i in after.at(1, Level.REORDERED)}
+    assert found == {(b".", b"."), (b".", b"2")}
+
+
 def test_an_image_is_written_as_it_is(tmp_path):
     source, target = tmp_path / "source", tmp_path / "target"
     os.mkdir(source)
@@ -397,7 +417,7 @@ def perform(step, folder):
             native.sync_dir(str(folder))
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 @given(before=st.lists(STEPS, max_size=4), steps=st.lists(STEPS, max_size=12))
 def test_the_model_agrees_with_the_kernel_on_what_is_there(tmp_path_factory, before, steps):
     folder = tmp_path_factory.mktemp("model")
@@ -422,7 +442,7 @@ def test_the_model_agrees_with_the_kernel_on_what_is_there(tmp_path_factory, bef
         assert image.files == there
 
 
-# ---- the trace rules --------------------------------------------------------------------------------
+# ---- the trace rules ----------------------------------------------------------------------------
 
 
 def numbers_in(write):
@@ -465,6 +485,23 @@ def test_an_ack_without_one_of_the_syncs_breaks_the_rule(tmp_path, missing, comp
     assert complaint in broken
 
 
+def test_a_sync_that_began_before_the_write_ended_allows_no_ack(tmp_path):
+    native.replace_atomic(str(tmp_path / "log"), b"")
+    with Recording(tmp_path) as recording:
+        with native.File(str(tmp_path / "log"), NEW) as file:
+            file.sync()
+            file.write(b"\x07", 0)
+        recording.mark("ack durable 7")
+    native.sync_dir(str(tmp_path))
+    events = recording.events
+    opened, sync, write = events[:3]
+    opened.flags &= ~os.O_CREAT
+    sync.end, write.begin, write.end = write.end, sync.end, sync.end
+    events[1:3] = [write, sync]
+    (broken,) = acks_follow_durability(events, numbers_in)
+    assert "before its write is durable" in broken
+
+
 def test_an_ack_of_something_never_written_breaks_the_rule(tmp_path):
     with Recording(tmp_path) as recording:
         recording.mark("ack durable 7")
@@ -473,12 +510,11 @@ def test_an_ack_of_something_never_written_breaks_the_rule(tmp_path):
 
 
 def test_going_on_after_a_failed_sync_breaks_the_rule(tmp_path):
-    with Recording(tmp_path) as recording:
-        with native.File(str(tmp_path / "a"), NEW) as file:
-            recording.fail(Op.SYNC, errno=errno.EIO)
-            with pytest.raises(StorageError):
-                file.sync()
-            assert failed_syncs_are_final(recording.take()) == []
+    with Recording(tmp_path) as recording, native.File(str(tmp_path / "a"), NEW) as file:
+        recording.fail(Op.SYNC, errno=errno.EIO)
+        with pytest.raises(StorageError):
             file.sync()
+        assert failed_syncs_are_final(recording.take()) == []
+        file.sync()
     (broken,) = failed_syncs_are_final(recording.events)
     assert "SYNC" in broken

@@ -1,4 +1,4 @@
-"""CRC32C: every implementation is the polynomial's remainder, at every size, alignment and split."""
+"""CRC32C: each implementation is the polynomial's remainder at every size, alignment and split."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def implementation(request):
 
 
 class Model:
-    """The remainder, bit by bit, for every (start, stop) of one buffer in linear memory."""
+    """The remainder of any range of one buffer, a byte at a time."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -147,7 +147,7 @@ def test_the_stored_form_can_be_undone_and_is_never_the_crc_itself_in_practice()
         assert stored != crc
 
 
-# ---- the constants --------------------------------------------------------------------------------
+# ---- the constants ------------------------------------------------------------------------------
 
 
 def remainder(exponent: int) -> int:

@@ -1,7 +1,7 @@
 """What a disk may hold: files and directories with what is durable and what is still pending.
 
-The model is the strict reading of POSIX. Of a file, only what a completed sync of that file covers is
-durable, or what a write through an O_DSYNC descriptor put there itself. Of a directory, only the
+The model is the strict reading of POSIX. Of a file, only what a completed sync of that file covers
+is durable, or what a write through an O_DSYNC descriptor put there itself. Of a directory, only the
 names that a completed sync of that directory covers. A sync covers what ended before it began.
 Everything else is pending: any of it may be on the disk after a power loss, in any combination. The
 change of a file's size is pending apart from the data that caused it.
@@ -241,10 +241,8 @@ class Disk:
         twin.live = {place: same(node) for place, node in self.live.items()}
         twin.base = {place: same(node) for place, node in self.base.items()}
         twin.changes = [
-            NameChange(
-                change.end, [(d, n, same(node)) for d, n, node in change.edits], set(change.unsynced)
-            )
-            for change in self.changes
+            NameChange(c.end, [(d, n, same(node)) for d, n, node in c.edits], set(c.unsynced))
+            for c in self.changes
         ]
         twin._by_number = {number: same(node) for number, node in self._by_number.items()}
         twin._flags = dict(self._flags)
@@ -376,7 +374,8 @@ class Disk:
                 self._change(event.end, (self._place(other), node))
             case Op.RENAME:
                 assert other is not None
-                self._change(event.end, (self._place(path), None), (self._place(other), node))
+                if self.find(other) is not node:  # two names of one file: POSIX leaves them both
+                    self._change(event.end, (self._place(path), None), (self._place(other), node))
             case Op.SYNC_DIR:
                 assert isinstance(node, Dir), path
                 self._sync_names(node, event.begin)

@@ -93,8 +93,10 @@ def parse_events(data: bytes) -> list[Event]:
         at += other_size
         payload = data[at : at + payload_size]
         at += payload_size
-        events.append(Event(_OPS[op], fd, flags, begin, end, thread, object_, offset, length, effect,
-                            result, path, other, payload))  # fmt: skip
+        events.append(
+            Event(_OPS[op], fd, flags, begin, end, thread, object_, offset, length, effect, result,
+                  path, other, payload)
+        )  # fmt: skip
     return events
 
 

@@ -13,9 +13,9 @@ def acks_follow_durability(
 ) -> list[str]:
     """Each mark `<word> <lsn>` follows the durability of the write that holds that LSN.
 
-    `lsns_in(write)` gives the LSNs whose last byte this WRITE puts on the disk. Durable means: written
-    through an O_DSYNC descriptor, or followed by a successful sync of the same object that began
-    after the write ended and ended before the mark; and, for a file made in this recording, a
+    `lsns_in(write)` gives the LSNs whose last byte this WRITE puts on the disk. Durable means:
+    written through an O_DSYNC descriptor, or followed by a successful sync of the same object that
+    began after the write ended and ended before the mark; and, for a file made in this recording, a
     successful sync of its directory that began after it got the name that it has at the mark.
     """
     broken = []
