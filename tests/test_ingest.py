@@ -214,6 +214,9 @@ def test_any_input_balances_and_every_byte_is_stored_or_quarantined_or_blank(tmp
     db = FakeDB()
     report = ingest(db, [path], batch_sets=2, quarantine=rejects)
     assert_balanced(report)
+    if data.startswith((b"\x1f\x8b", b"\xfd7zXZ\0")):
+        assert report.failures
+        return
     sets, _ = split(parse(data))
     assert {elset.key for elset in sets} == {elset.key for elset in Registry(db).elements()}
     rest = data

@@ -165,6 +165,7 @@ BAD_DIGIT = ISS_1[:68] + "0"
         (b"x" * 1024 + b"\n", ["long-line"]),
         (b"x" * 65536 + b"yz\n", ["long-line", "long-line"]),
         (ISS_1.encode() + b"\n" * 5000, ["line-2-missing"]),
+        ((ISS_1 + "\n" * 5000 + ISS_2).encode(), ["line-2-missing", "line-1-missing"]),
         ((ISS_1 + "\r\n" + ISS_2[:40]).encode(), ["length"]),
         ((ISS_1 + "\r\n" + ISS_2[:5]).encode(), ["line-2-missing", "name-alone"]),
         (ISS_1[:30].encode(), ["line-2-missing"]),
