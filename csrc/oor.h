@@ -474,10 +474,10 @@ int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, c
 /* tle: begin */
 /* Threads: pure functions of their arguments; one caller at a time a state and a batch. */
 
-/* Why bytes of an input are refused.  Stored in quarantine files: numbers and names never change. */
+/* Why bytes of an input are refused.  Quarantine files hold the names: they never change. */
 enum oor_tle_rule {
     OOR_TLE_FINE = 0,
-    OOR_TLE_LONG_LINE = 1,         /* longer than OOR_TLE_LINE_MAX; cut at every OOR_TLE_PIECE bytes */
+    OOR_TLE_LONG_LINE = 1,         /* over OOR_TLE_LINE_MAX; cut into OOR_TLE_PIECEs */
     OOR_TLE_TEXT = 2,              /* neither a name nor an element line */
     OOR_TLE_NAME_ALONE = 3,        /* a name line, and no element lines behind it */
     OOR_TLE_LINE_1_MISSING = 4,
@@ -523,8 +523,8 @@ typedef struct {
     int32_t rule;
 } oor_tle_reject;
 
-/* How far an input has been read; begins as zeros.  Every byte of the input up to `offset` is counted
- * once: offset == set_bytes + reject_bytes + blank_bytes. */
+/* How far an input has been read; begins as zeros.  Every byte up to `offset` is counted once:
+ * offset == set_bytes + reject_bytes + blank_bytes. */
 typedef struct {
     uint64_t offset;
     uint64_t lines;
@@ -548,16 +548,17 @@ typedef struct {
 } oor_tle_batch;
 
 /* Scans `text`, which continues the input behind state->offset, until its end or until an array is
- * full.  Returns how many bytes are done with; the rest (a set that may go on, or what found no room)
- * has to come again in front of the next text.  With at_end nothing comes behind `text`, and calls
+ * full.  Returns how many bytes are done with; the rest (a set that may go on, or what found no
+ * room) has to come again in front of the next text.  With at_end nothing comes behind `text`, and calls
  * consume all of it in the end.  OOR_E_LIMIT: `size` above 4 GiB or arrays too small. */
 int64_t oor_tle_scan(oor_tle_state *state, const uint8_t *text, size_t size, int at_end,
                      oor_tle_batch *batch);
 /* The name of a rule, or NULL past the last. */
 const char *oor_tle_rule_name(int rule);
-/* Keys and values (grammar: tle_columns.c) of those of `count` sets of `text` for which keep[i] is not
- * 0 (NULL: all).  Each of keys, value_sizes and values may be NULL, and is then not written.  Returns
- * the size of all values.  OOR_E_LIMIT: a set outside of `text`, or more than values_capacity. */
+/* Keys and values (grammar: tle_columns.c) of those of `count` sets of `text` for which keep[i] is
+ * not 0 (NULL: all).  Each of keys, value_sizes and values may be NULL, and is then not written.
+ * Returns the size of all values.  OOR_E_LIMIT: a set outside of `text`, or more than
+ * values_capacity. */
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                         const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
                         uint8_t *values, size_t values_capacity);

@@ -1,20 +1,19 @@
 /* tle.c: finds element sets in text, and accounts for every byte of it.
  *
  * input  := (set | blank | reject)*
- * set    := [name blank*] line1 blank* line2     at most OOR_TLE_SET_MAX bytes, from name to line end
+ * set    := [name blank*] line1 blank* line2     at most OOR_TLE_SET_MAX bytes in all
  * line   := byte* '\n'                           the last line of an input may lack its end
  * blank  := a line of nothing but trailing bytes
  * line1  := '1' ' ' ...   line2 := '2' ' ' ...   69 columns (tle_line.c), then trailing bytes
- * name   := text of at most NAME_MAX bytes without control characters that is no element line; "0 NAME"
- *           too
+ * name   := at most NAME_SIZE_MAX bytes without control characters that are no element line
  * trailing bytes := space, tab, '\r', '\\'       some archives end every line with a backslash
  *
- * A reject is what could not be part of a set: one line, or lines that belong together and break a rule.
- * A line that opens a set and finds no second half is refused alone; reading goes on with the next line,
- * so one damaged line never costs a set that it is not part of. */
+ * A reject is what cannot be part of a set: one line, or lines that belong together and break a
+ * rule.  A line that opens a set and finds no second half is refused alone; reading goes on with the next
+ * line, so one damaged line never costs a set that it is not part of. */
 #include "tle.h"
 
-enum { NAME_MAX_SIZE = 80, ELEMENT_LINE_LIKELY = 40 };
+enum { NAME_SIZE_MAX = 80, ELEMENT_LINE_LIKELY = 40 };
 enum line_kind { BLANK, NAME, ONE, TWO, JUNK };
 enum opened { NOTHING, NAMED, FIRST };
 
@@ -65,10 +64,12 @@ const char *oor_tle_rule_name(int rule) {
     return rule >= 0 && rule < OOR_TLE_RULE_COUNT ? RULE_NAMES[rule] : NULL;
 }
 
-static int is_trailing(uint8_t x) { return x == ' ' || x == '\r' || x == '\\' || x == '\t' || x == '\n'; }
+static int is_trailing(uint8_t x) {
+    return x == '\n' || x == '\r' || x == ' ' || x == '\t' || x == '\\';
+}
 
 static int is_name(oor_tle_line line) {
-    if (line.size > NAME_MAX_SIZE) return 0;
+    if (line.size > NAME_SIZE_MAX) return 0;
     for (size_t i = 0; i < line.size; i++)
         if ((line.text[i] < 0x20 && line.text[i] != '\t') || line.text[i] == 0x7f) return 0;
     return 1;
@@ -79,7 +80,8 @@ static enum line_kind kind_of(oor_tle_line line) {
     if (line.size == 0) return BLANK;
     if (line.size >= 2 && (x[0] == '1' || x[0] == '2') && x[1] == ' ') {
         /* "1 HOPE" is a name; "1 25544U 98067A" is what a cut left of an element line. */
-        if (line.size >= ELEMENT_LINE_LIKELY || (line.size >= 8 && oor_tle_like_catalog_number(x + 2)))
+        int numbered = line.size >= 8 && oor_tle_like_catalog_number(x + 2);
+        if (numbered || line.size >= ELEMENT_LINE_LIKELY)
             return x[0] == '1' ? ONE : TWO;
     }
     return is_name(line) ? NAME : JUNK;
@@ -204,8 +206,9 @@ static void take_line(scan *s, const raw_line *line) {
 int64_t oor_tle_scan(oor_tle_state *state, const uint8_t *text, size_t size, int at_end,
                      oor_tle_batch *batch) {
     if (size > UINT32_MAX || batch->set_capacity < 1 || batch->reject_capacity < 2)
-        return oor_fail(OOR_E_LIMIT, NULL, "a scan of %zu bytes into %llu sets and %llu rejects", size,
-                        (unsigned long long)batch->set_capacity, (unsigned long long)batch->reject_capacity);
+        return oor_fail(OOR_E_LIMIT, NULL, "a scan of %zu bytes into %llu sets and %llu rejects",
+                        size, (unsigned long long)batch->set_capacity,
+                        (unsigned long long)batch->reject_capacity);
     scan s = {.state = state, .batch = batch, .text = text, .size = size, .lines = state->lines};
     batch->set_count = batch->reject_count = 0;
     raw_line line;

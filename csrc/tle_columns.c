@@ -55,11 +55,13 @@ int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const 
         if (keep && !keep[i]) continue;
         const oor_tle_set *set = &sets[i];
         if (set->offset > size || set->size > size - set->offset)
-            return oor_fail(OOR_E_LIMIT, NULL, "set %llu is not in the text", (unsigned long long)i);
+            return oor_fail(OOR_E_LIMIT, NULL, "set %llu is not in the text",
+                            (unsigned long long)i);
         size_t value_size = VALUE_TEXT + (size_t)set->size;
         if (values) {
             if (value_size > values_capacity - at)
-                return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the values", values_capacity);
+                return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the values",
+                                values_capacity);
             write_value(text, set, values + at);
         }
         if (keys) {

@@ -20,9 +20,9 @@
  * All columns not named hold a space.  The check digit is the sum of the digits of columns 1 to 68,
  * a minus counting 1 and all else 0, modulo 10.
  *
- * digest := SipHash-1-3 of columns 1 to 68 of line 1, then of line 2 (136 bytes), under the key of the
- * 16 bytes "oor element sets".  A set is taken for one that is there already only if object, epoch,
- * source and digest are the same. */
+ * digest := SipHash-1-3 of columns 1 to 68 of line 1, then of line 2 (136 bytes), under the key
+ * "oor element sets" (16 bytes).  A set is taken for one that is there already only if object,
+ * epoch, source and digest are the same. */
 #include "tle.h"
 
 enum { DIGIT = 1, SPACE = 2, PLUS = 4, MINUS = 8, DOT = 16, CAPITAL = 32, JOINED = 64 };
@@ -57,11 +57,13 @@ static const uint8_t LINE_2[PADDED] = {
     b, b, b, b, b, b, b, b, b, b, b};
 _Static_assert((int)OOR_TLE_COLUMNS < (int)PADDED, "the last column is followed by a space");
 
-/* The kind of each column of a line, with a 0 in front so that every column has a left neighbour. */
+/* The kind of each column of a line, with a 0 in front: every column has a left neighbour. */
 typedef struct {
     uint8_t kinds[PADDED + 1];
     uint8_t weights[PADDED]; /* what it adds to the checksum */
 } columns;
+
+static inline uint8_t mask(int yes) { return (uint8_t)-yes; }
 
 static void read_columns(const uint8_t *line, columns *out) {
     uint8_t text[PADDED];
@@ -71,18 +73,17 @@ static void read_columns(const uint8_t *line, columns *out) {
     /* No branches: the compiler makes vectors of this. */
     for (int i = 0; i < PADDED; i++) {
         uint8_t x = text[i], digit = (uint8_t)(x - '0'), letter = (uint8_t)(x - 'A');
-        uint8_t is_digit = (uint8_t)-(digit < 10), is_minus = (uint8_t)-(x == '-');
+        uint8_t is_digit = mask(digit < 10), is_minus = mask(x == '-');
         out->kinds[i + 1] =
-            (uint8_t)((is_digit & DIGIT) | ((uint8_t)-(x == ' ') & SPACE) | ((uint8_t)-(x == '+') & PLUS) |
-                      (is_minus & MINUS) | ((uint8_t)-(x == '.') & DOT) | ((uint8_t)-(letter < 26) & CAPITAL));
+            (uint8_t)((is_digit & DIGIT) | (mask(x == ' ') & SPACE) | (mask(x == '+') & PLUS) |
+                      (is_minus & MINUS) | (mask(x == '.') & DOT) | (mask(letter < 26) & CAPITAL));
         out->weights[i] = (uint8_t)((is_digit & digit) | (is_minus & 1));
     }
 }
 
-/* Not 0 when a column's kind is not allowed, or a space follows a digit or capital of its own field. */
+/* Not 0 when a column's kind is not allowed, or a space follows a digit or capital of its field. */
 static inline uint8_t misfit(uint8_t kind, uint8_t left, uint8_t allowed) {
-    uint8_t refused = (uint8_t)-((kind & allowed) == 0);
-    uint8_t inside = (uint8_t)-((left & (DIGIT | CAPITAL)) != 0);
+    uint8_t refused = mask((kind & allowed) == 0), inside = mask((left & (DIGIT | CAPITAL)) != 0);
     /* JOINED is SPACE << 5: both set leaves the bit. */
     return refused | (uint8_t)(inside & (uint8_t)(kind << 5) & allowed & JOINED);
 }
@@ -170,7 +171,8 @@ static void sip_round(uint64_t v[4]) {
 }
 
 uint64_t oor_tle_digest(const uint8_t *data, size_t size) {
-    uint64_t k0 = oor_load64((const uint8_t *)"oor elem"), k1 = oor_load64((const uint8_t *)"ent sets");
+    static const uint8_t key[] = "oor element sets";
+    uint64_t k0 = oor_load64(key), k1 = oor_load64(key + 8);
     uint64_t v[4] = {k0 ^ 0x736f6d6570736575, k1 ^ 0x646f72616e646f6d, k0 ^ 0x6c7967656e657261,
                      k1 ^ 0x7465646279746573};
     size_t whole = size / 8 * 8;
@@ -233,13 +235,14 @@ static int lines_fit(oor_tle_line one, oor_tle_line two) {
 }
 
 int oor_tle_check(oor_tle_line one, oor_tle_line two, oor_tle_set *set, oor_tle_fault *fault) {
-    /* Almost every set is fine, so one quick answer comes first and the reason only when it is no. */
+    /* Almost every set is fine: a quick answer comes first, and the reason only when it is no. */
     if (!lines_fit(one, two)) return explain(one, two, fault);
     const uint8_t *x = one.text, *y = two.text;
-    uint32_t other;
-    if (!catalog_number(x + 2, &set->catalog_number)) return refuse(OOR_TLE_CATALOG_NUMBER, 1, 3, fault);
+    uint32_t number, other;
+    if (!catalog_number(x + 2, &number)) return refuse(OOR_TLE_CATALOG_NUMBER, 1, 3, fault);
     if (!catalog_number(y + 2, &other)) return refuse(OOR_TLE_CATALOG_NUMBER, 2, 3, fault);
-    if (other != set->catalog_number) return refuse(OOR_TLE_CATALOG_MISMATCH, 2, 3, fault);
+    if (other != number) return refuse(OOR_TLE_CATALOG_MISMATCH, 2, 3, fault);
+    set->catalog_number = number;
     if (!epoch_us(x + 18, &set->epoch_us)) return refuse(OOR_TLE_EPOCH, 1, 21, fault);
     if (!angle_fits(y + 8, 180)) return refuse(OOR_TLE_ANGLE, 2, 9, fault);
     if (!angle_fits(y + 17, 360)) return refuse(OOR_TLE_ANGLE, 2, 18, fault);

@@ -291,7 +291,9 @@ def test_alpha5_reads_back_and_skips_i_and_o():
     assert alpha5.decode("    5") == 5
 
 
-@pytest.mark.parametrize("text", ["I0000", "O0000", "t0288", "T288", "", "     ", "T02\u06688", "1 345"])
+@pytest.mark.parametrize(
+    "text", ["I0000", "O0000", "t0288", "T288", "", "     ", "T02\u06688", "1 345"]
+)
 def test_what_is_no_alpha5_number_is_refused(text):
     with pytest.raises(ValueError):
         alpha5.decode(text)

@@ -41,7 +41,9 @@ def day_text(number, day, **fields):
 
 
 def test_answers_are_those_of_a_plain_list(filled):
-    issues = [b"".join(SyntheticCatalogue(objects=120, issues=6).issue(i)) for i in (3, 0, 5, 1, 4, 2)]
+    issues = [
+        b"".join(SyntheticCatalogue(objects=120, issues=6).issue(i)) for i in (3, 0, 5, 1, 4, 2)
+    ]
     registry, everything = filled(*issues)
     numbers = {elset.norad_cat_id for elset in everything}
     moments = sorted({elset.epoch_us for elset in everything})[::41]
@@ -66,7 +68,9 @@ def test_objects_with_long_histories_are_skipped_over_and_none_is_missed(filled)
     texts = [day_text(f"{number:05d}", day) for number in (3, 4, 9) for day in range(1, 151)]
     texts += [day_text("00001", 7), day_text("00005", 9), day_text("00010", 1)]
     registry, _ = filled(*texts)
-    found = [(elset.norad_cat_id, elset.epoch.timetuple().tm_yday) for elset in registry.latest_all()]
+    found = [
+        (elset.norad_cat_id, elset.epoch.timetuple().tm_yday) for elset in registry.latest_all()
+    ]
     assert found == [(10, 1), (9, 150), (5, 9), (4, 150), (3, 150), (1, 7)]
 
 

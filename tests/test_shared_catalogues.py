@@ -1,5 +1,6 @@
 """Real catalogues, 1997 to 2025, when they lie beside the project."""
 
+import itertools
 import lzma
 
 import pytest
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.skipif(not FILES, reason="the real catalogues are not o
 
 SETS = 286_277
 DIFFERENT = 285_293
-"""Different pairs of element lines of an object and epoch; 35 pairs of them share object and epoch."""
+"""Different sets by object, epoch and text; 35 pairs of them share object and epoch."""
 # One set of the corpus, object 27169 of March 2002, has wrong check digits in both lines.
 DAMAGED = 1
 
@@ -39,7 +40,7 @@ def test_every_real_set_is_stored_or_there_already_but_the_one_with_wrong_check_
 
 
 def test_a_second_ingest_of_the_same_files_adds_nothing(run):
-    _, first, second = run
+    _, _, second = run
     assert second.stored == 0
     assert second.already_there == SETS - DAMAGED
 
@@ -58,6 +59,6 @@ def test_every_set_reads_back_as_its_lines(run):
     found = {elset.lines[-2:] for elset in Registry(db).elements()}
     for path in FILES:
         lines = lzma.decompress(path.read_bytes()).decode("ascii").split("\r\n")
-        for one, two in zip(lines, lines[1:], strict=False):
+        for one, two in itertools.pairwise(lines):
             if one.startswith("1 ") and len(one) == 69 and one[:7] != "1 27169":
                 assert (one, two) in found

@@ -13,7 +13,10 @@ def test_the_same_arguments_give_the_same_bytes_for_ever():
     text = b"".join(SyntheticCatalogue(objects=1000, issues=3, seed=7).chunks())
     assert text == b"".join(SyntheticCatalogue(objects=1000, issues=3, seed=7).chunks())
     assert text != b"".join(SyntheticCatalogue(objects=1000, issues=3, seed=8).chunks())
-    assert hashlib.sha256(text).hexdigest() == "6e31c59f5c01180a3b66f522e3cf3539196a3c60632cfc2566c7dfa7eacde2ca"
+    assert (
+        hashlib.sha256(text).hexdigest()
+        == "6e31c59f5c01180a3b66f522e3cf3539196a3c60632cfc2566c7dfa7eacde2ca"
+    )
 
 
 def test_every_set_is_valid_and_different_and_counted():

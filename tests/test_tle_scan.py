@@ -1,5 +1,7 @@
 """The scanner: what it takes, what it refuses and why, and that it accounts for every byte."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +19,7 @@ def scanned(data, *, batch_sets=4096, cuts=()):
     """(kind, offset, bytes) of all that one input holds, and the scanner after it."""
     scanner = Scanner(batch_sets)
     edges = [0, *cuts, len(data)]
-    chunks = [data[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    chunks = [data[a:b] for a, b in itertools.pairwise(edges)]
     found = []
     for batch in scanner.batches(chunks):
         pairs = zip(batch.offsets(), batch.element_sets(), strict=True)
@@ -30,7 +32,7 @@ def scanned(data, *, batch_sets=4096, cuts=()):
 
 
 def assert_every_byte_is_accounted_for(data, found, scanner):
-    """Sets and rejects lie one behind the other, are the input's own bytes, and leave only blanks."""
+    """Sets and rejects do not overlap, are the input's own bytes, and leave only blanks."""
     end = 0
     blank = b""
     for _, offset, raw in found:
@@ -163,6 +165,7 @@ BAD_DIGIT = ISS_1[:68] + "0"
         (b"x" * 1024 + b"\n", ["long-line"]),
         (b"x" * 65536 + b"yz\n", ["long-line", "long-line"]),
         (ISS_1.encode() + b"\n" * 5000, ["line-2-missing"]),
+        ((ISS_1 + "\n" * 5000 + ISS_2).encode(), ["line-2-missing", "line-1-missing"]),
         ((ISS_1 + "\r\n" + ISS_2[:40]).encode(), ["length"]),
         ((ISS_1 + "\r\n" + ISS_2[:5]).encode(), ["line-2-missing", "name-alone"]),
         (ISS_1[:30].encode(), ["line-2-missing"]),

@@ -1,4 +1,4 @@
-"""The registry of element sets: parse, keys, ingest, queries. It knows the store, and no segment."""
+"""The registry of element sets: parse, keys, ingest, queries. It knows no segment."""
 
 from oor.registry.elset import ElementSet
 from oor.registry.ingest import FileReport, ImbalanceError, IngestReport, ingest

@@ -1,6 +1,7 @@
-"""Catalog numbers in five columns: digits, or Alpha-5, where a capital stands for the first two digits.
+"""Catalog numbers in five columns: digits, or Alpha-5.
 
-A to Z without I and O are 10 to 33, so five columns reach 339,999. Lower case is no Alpha-5.
+In Alpha-5 a capital stands for the first two digits: A to Z without I and O are 10 to 33, so five
+columns reach 339,999. Lower case is no Alpha-5.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ def encode(number: int) -> str:
     Raises LimitError for a number below 0 or above 339,999.
     """
     if not 0 <= number <= NUMBER_MAX:
-        raise LimitError(f"catalog number {number} does not fit into five columns (0 to {NUMBER_MAX})")
+        raise LimitError(
+            f"catalog number {number} does not fit into five columns (0 to {NUMBER_MAX})"
+        )
     if number < 100_000:
         return f"{number:05d}"
     return f"{LETTERS[number // 10_000 - 10]}{number % 10_000:04d}"

@@ -1,7 +1,8 @@
 """One element set: its original lines, and its fields decoded from them on demand, exactly.
 
-Field names are those of the CCSDS Orbit Mean-Elements Message in lower case, units too: degrees, turns
-a day and its powers, B* in inverse Earth radii. Numbers are Decimals with the digits of the text.
+Field names and units are those of the CCSDS Orbit Mean-Elements Message, in lower case: degrees,
+turns a day and its powers, B* in inverse Earth radii. Numbers are Decimals with the digits of the
+text.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _TRAILING = b" \t\r\n\\"
 
 @dataclass(frozen=True, slots=True)
 class ElementSet:
-    """A set that has passed every check of the scanner. Immutable; fields cost a few microseconds each.
+    """A set that has passed every check of the scanner. Immutable; a field costs about 2 us.
 
     `text` is the original: name line if there was one, two element lines, line ends, byte for byte.
     `source` is None where no source was named; `lsn` is 0 for a set that was parsed and not stored.
@@ -41,7 +42,9 @@ class ElementSet:
     def from_record(cls, key: bytes, value: bytes, source: str | None = None) -> ElementSet:
         """The set of one stored pair. Raises FormatError for a value of a later format."""
         if len(value) <= VALUE_HEADER_SIZE or value[8] != FORMAT_TEXT:
-            raise FormatError(f"the record {key.hex()} is of a format that this build does not read")
+            raise FormatError(
+                f"the record {key.hex()} is of a format that this build does not read"
+            )
         lsn = int.from_bytes(value[:8], "little")
         return cls(key, value[VALUE_HEADER_SIZE:], bool(value[9] & FLAG_NAMED), source, lsn)
 
@@ -82,7 +85,7 @@ class ElementSet:
 
     @property
     def digest(self) -> int:
-        """64-bit digest of the element fields' text: equal for equal fields, whatever the name line."""
+        """64-bit digest of the element fields' text; the name line has no part in it."""
         return ElsetKey.decode(self.key).digest
 
     @property
@@ -113,7 +116,7 @@ class ElementSet:
 
     @property
     def mean_motion_dot(self) -> Decimal:
-        """First derivative of the mean motion divided by two, turns a day squared, as the line has it."""
+        """First derivative of the mean motion divided by two, turns a day squared."""
         return Decimal(self.line1[33:43].strip())
 
     @property

@@ -1,10 +1,11 @@
-"""Where the registry's records lie in the key space. The grammar of an element set is csrc/tle_columns.c.
+"""Where the registry's records lie in the key space. csrc/tle_columns.c writes those of sets.
 
-    source      := 0x01 id:u16                                    -> format:u8 name
-    element set := 0x10 number:u32 epoch:u64 source:u16 digest:u64 -> lsn:u64 format:u8 flags:u8 text
+    source      := 0x01 id:u16                             -> format:u8 name
+    element set := 0x10 number:u32 epoch:u64 source:u16 digest:u64
+                                                            -> lsn:u64 format:u8 flags:u8 text
 
-Integers in keys are big-endian, so byte order is the order of the numbers: all sets of an object lie
-together, by epoch. The epoch is microseconds since 1970 UTC with the sign bit flipped.
+Integers in keys are big-endian, so byte order is the order of the numbers: all sets of an object
+lie together, by epoch. The epoch is microseconds since 1970 UTC with the sign bit flipped.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ from typing import NamedTuple
 
 
 class Kind(IntEnum):
-    """The first byte of every key. Numbers never change their meaning; 0x02 to 0x0f and 0x11 to 0xff
-    are free for records to come (deliveries, indexes)."""
+    """The first byte of every key. Numbers never change their meaning.
+
+    0x02 to 0x0f and 0x11 to 0xff are free for records to come (deliveries, indexes).
+    """
 
     SOURCE = 0x01
     ELEMENT_SET = 0x10
@@ -62,12 +65,12 @@ class ElsetKey(NamedTuple):
 
 
 def object_start(number: int) -> bytes:
-    """At or below every key of the object and above those of smaller numbers. `number` up to 2**32."""
+    """The bound below an object's keys and above all smaller numbers'. `number` up to 2**32."""
     return ELSET_STOP if number > NUMBER_MAX else _OBJECT.pack(Kind.ELEMENT_SET, number)
 
 
 def moment_start(number: int, epoch_us: int) -> bytes:
-    """At or below every key of the object from this epoch on. Epochs past i64 are taken as its ends."""
+    """The bound below an object's keys from this epoch on. Epochs past i64 count as its ends."""
     if epoch_us > EPOCH_US_MAX:
         return object_start(number + 1)
     return _MOMENT.pack(Kind.ELEMENT_SET, number, max(epoch_us, EPOCH_US_MIN) + _BIAS)

@@ -179,7 +179,7 @@ class Scanner:
         return int(self._state.blank_bytes)
 
     def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
-        """Scan an input to its end. Chunks may be cut anywhere; the result does not depend on it."""
+        """Scan an input to its end. Where its chunks are cut makes no difference."""
         rest = b""
         for chunk in self._without_mark(chunks):
             text = rest + chunk if rest else chunk
@@ -229,7 +229,7 @@ class Scanner:
 def parse(
     data: bytes | bytearray | memoryview | Iterable[bytes], *, source: str | None = None
 ) -> Iterator[ElementSet | Rejected]:
-    """The sets and rejects of TLE text (2LE, 3LE, with or without names), in the order of the input.
+    """The sets and rejects of TLE text (2LE, 3LE, names or not), in the order of the input.
 
     `data` is the text, or its chunks. Raises nothing for bad text: that comes back as `Rejected`.
     """

@@ -1,10 +1,11 @@
 """The quarantine file: what an ingest refused, one JSON object a line, nothing dropped.
 
-    {"file": ..., "source": ..., "rule": ..., "reason": ..., "line": n, "fault_line": n, "column": n,
-     "offset": n, "size": n, "raw": "..."}
+    {"file": ..., "source": ..., "rule": ..., "reason": ..., "line": n, "fault_line": n,
+     "column": n, "offset": n, "size": n, "raw": "..."}
 
-`raw` holds the bytes as Latin-1 text, one character a byte, so it stays readable and reads back exactly:
-json.loads(line)["raw"].encode("latin-1"). Lines are appended; an ingest that is repeated appends again.
+`raw` holds the bytes as Latin-1 text, one character a byte, so it stays readable and reads back
+exactly: json.loads(line)["raw"].encode("latin-1"). Lines are appended; an ingest that is repeated
+appends again.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Questions to a catalogue of element sets: the newest, the one at a time, the history, the sources.
+"""Questions to a catalogue of element sets: the newest, the one at a time, the history.
 
-The order of an object's sets is total: by epoch, and sets of one epoch by LSN, so the last ingested wins.
+The order of an object's sets is total: by epoch, and sets of one epoch by LSN, so the last ingested
+wins.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ _SKIP_AFTER = 64
 
 
 def microseconds(moment: Moment) -> int:
-    """A moment as microseconds since 1970-01-01 UTC. Raises ValueError for a datetime without a zone."""
+    """Microseconds since 1970-01-01 UTC. Raises ValueError for a datetime without a zone."""
     if isinstance(moment, int):
         return moment
     if moment.tzinfo is None:
@@ -34,7 +35,7 @@ def microseconds(moment: Moment) -> int:
 
 
 class Registry:
-    """The element sets of one database. Stateless but for the names of sources; make as many as needed.
+    """The element sets of one database. Cheap: it keeps only the names of sources.
 
     Threads: all calls are safe at once. Each query reads one snapshot; two queries may read two.
     """
@@ -51,7 +52,9 @@ class Registry:
         names: dict[int, str] = {}
         for key, value in self._db.scan(prefix=keys.SOURCE_PREFIX):
             if not value or value[0] != _SOURCE_FORMAT:
-                raise FormatError(f"the source record {key.hex()} is of a format this build does not read")
+                raise FormatError(
+                    f"the source record {key.hex()} is of a format this build does not read"
+                )
             names[keys.source_id_of(key)] = value[1:].decode("utf-8")
         with self._lock:
             self._names = names
@@ -86,14 +89,14 @@ class Registry:
         return self._newest(catalog_number, keys.object_start(catalog_number + 1))
 
     def at(self, catalog_number: int, moment: Moment) -> ElementSet | None:
-        """The set with the newest epoch at or before `moment` (never a nearer one after it), or None."""
+        """The set with the newest epoch at or before `moment`, never one after it; or None."""
         stop = keys.moment_start(catalog_number, microseconds(moment) + 1)
         return self._newest(catalog_number, stop)
 
     def history(
         self, catalog_number: int, start: Moment | None = None, stop: Moment | None = None
     ) -> list[ElementSet]:
-        """All sets of an object with start <= epoch < stop, oldest first, revisions in order of ingest."""
+        """All sets of an object with start <= epoch < stop, by epoch, then in order of ingest."""
         low = keys.object_start(catalog_number)
         high = keys.object_start(catalog_number + 1)
         if start is not None:
@@ -107,7 +110,7 @@ class Registry:
         return found
 
     def revisions(self, catalog_number: int, epoch: Moment) -> list[ElementSet]:
-        """All sets of an object with exactly this epoch, in order of ingest; the last is the one in force."""
+        """All sets of an object with this very epoch, in order of ingest; the last is in force."""
         at = microseconds(epoch)
         return self.history(catalog_number, at, at + 1)
 
@@ -146,8 +149,8 @@ class Registry:
     def _latest_of_each(self, reader: Reader) -> Iterator[ElementSet]:
         stop = keys.ELSET_STOP
         while True:
-            # Walking down an object's history is cheap for a while; then a new scan that starts below
-            # the object is cheaper than walking on.
+            # Walking down an object's history is cheap for a while; then a new scan that starts
+            # below the object is cheaper than walking on.
             best: tuple[bytes, bytes] | None = None
             seen, skip = 0, False
             for key, value in reader.scan(keys.ELSET_PREFIX, stop, reverse=True):

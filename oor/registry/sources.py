@@ -1,7 +1,7 @@
-"""Input files as chunks of bytes: plain, gzip or xz (told by their first bytes), and standard input.
+"""Input files as chunks of bytes: plain, gzip or xz (told by their first bytes), standard input.
 
-Inputs are not files of the store: they may be pipes, so they are opened here and not through the door
-to the disk. Memory is bounded by the chunk, whatever a compressed file claims to hold.
+Inputs are not files of the store: they may be pipes, so they are opened here and not through the
+door to the disk. Memory is bounded by the chunk, whatever a compressed file claims to hold.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _XZ_MEMORY_MAX = 512 << 20
 
 
 class InputError(OorError):
-    """An input file cannot be opened, read or decompressed; `path` says which, `offset` how far it went."""
+    """An input cannot be opened, read or decompressed; `offset` says how far it went."""
 
 
 def chunks(path: str, size: int = CHUNK_SIZE) -> Iterator[bytes]:
     """The content of an input, uncompressed, in chunks of at most `size` bytes.
 
-    `path` "-" is standard input. Raises InputError, after all that could be read has been given out.
+    `path` "-" is standard input. Raises InputError, once all that could be read has been given out.
     """
     done = 0
     try:
@@ -60,9 +60,9 @@ class _Opened:
             raw = open(self._path, "rb")
             self._close.append(raw)
         head = raw.read(len(_XZ_MAGIC))
-        joined = _Rejoined(head, raw)
+        joined: Any = _Rejoined(head, raw)
         if head.startswith(_GZIP_MAGIC):
-            return _Lenient(gzip.GzipFile(fileobj=joined, mode="rb"))  # type: ignore[arg-type]
+            return _Lenient(gzip.GzipFile(fileobj=joined, mode="rb"))
         if head.startswith(_XZ_MAGIC):
             return _Lenient(_XzStream(joined))
         return joined
@@ -95,7 +95,7 @@ class _Rejoined:
 class _Lenient:
     """Gives out what decompression made before it failed, and raises then.
 
-    One large read of a decompressor loses what it had when it meets the damage; so it reads in pieces.
+    One large read of a decompressor loses what it had when it meets damage; so it reads in pieces.
     """
 
     __slots__ = ("_failure", "_stream")

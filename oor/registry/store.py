@@ -1,4 +1,4 @@
-"""What the registry asks of the engine: the public calls of `oor.DB`, and nothing of what is below."""
+"""What the registry asks of the engine: public calls of `oor.DB`, and nothing of what is below."""
 
 from __future__ import annotations
 

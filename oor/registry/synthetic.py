@@ -1,7 +1,7 @@
 """A catalogue that never was, for demonstrations and tests: realistic, deterministic, of any size.
 
 The same arguments give the same bytes on every machine and Python version. Issues of the catalogue
-differ as real ones do: some have bare names, some "0 NAME" lines, some none; every second one writes
+differ as real ones do: some have bare names, some "0 NAME" lines, some none; every second one has
 explicit plus signs and leading zeros. All check digits are right.
 """
 
@@ -118,13 +118,15 @@ class _Object:
 class SyntheticCatalogue:
     """`issues` daily issues of a catalogue of `objects` objects, as TLE text.
 
-    Numbers of 100,000 and above, one in twenty or more, are written in Alpha-5. Raises ValueError for
-    more than 300,000 objects. Cost: about 4 us a set.
+    Numbers of 100,000 and above, one in twenty or more, are written in Alpha-5. Raises ValueError
+    for more than 300,000 objects. Cost: about 4 us a set.
     """
 
     def __init__(self, objects: int = 30_000, issues: int = 4, seed: int = 1) -> None:
         if not 0 <= objects <= OBJECTS_MAX:
-            raise ValueError(f"a synthetic catalogue has at most {OBJECTS_MAX} objects, not {objects}")
+            raise ValueError(
+                f"a synthetic catalogue has at most {OBJECTS_MAX} objects, not {objects}"
+            )
         draw = random.Random(seed)
         self.issues = issues
         self.numbers = _numbers(objects)
@@ -146,7 +148,7 @@ class SyntheticCatalogue:
             yield from self.issue(issue)
 
     def issue(self, issue: int) -> Iterator[bytes]:
-        """The text of one issue: one set of every object, a revised one followed by its revision."""
+        """The text of one issue: one set of every object, some followed by a revision."""
         day = _FIRST_DAY + timedelta(days=issue)
         columns = f"{day.year % 100:02d}{day.timetuple().tm_yday:03d}"
         for at in range(0, len(self._objects), _CHUNK_SETS):

@@ -1,4 +1,4 @@
-"""The stores that tests of the registry run on: the one in memory, and the engine when it is there."""
+"""The stores that tests of the registry run on: one in memory, and the engine when it is there."""
 
 from __future__ import annotations
 

@@ -59,7 +59,11 @@ def decoded(line1, line2):
 
     def scaled(text):
         sign = -1 if text[0] == "-" else 1
-        return sign * Fraction(int(text[1:6]), 100_000) * Fraction(10) ** int(text[6:].replace(" ", "+"))
+        return (
+            sign
+            * Fraction(int(text[1:6]), 100_000)
+            * Fraction(10) ** int(text[6:].replace(" ", "+"))
+        )
 
     def fraction(text):
         return Fraction(text.strip().replace("+", ""))
