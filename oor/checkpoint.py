@@ -52,5 +52,5 @@ def is_due(state: State, last_checkpoint: float) -> bool:
     log = state.log.state()
     if log.live_bytes > options.max_log_bytes and log.segment_count > 1:
         return True
-    written = state.view.active.last_lsn > 0 or bool(state.view.immutables)
+    written = bool(state.view.active) or bool(state.view.immutables)
     return written and now() - last_checkpoint >= options.checkpoint_interval

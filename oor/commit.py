@@ -13,7 +13,7 @@ from collections import deque
 from typing import Any, Final
 
 from oor.batch import check_sizes
-from oor.errors import FailedError, WouldStallError
+from oor.errors import FailedError
 from oor.memtable import ENTRY_BYTES
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
 from oor.options import Durability
@@ -51,31 +51,25 @@ class Commit:
         """The LSN of the newest mutation that was logged."""
         return self._last_lsn
 
-    def put(self, key: bytes, value: bytes | None, mode: Durability, may_stall: bool = True) -> int:
-        """Commit one mutation and return its LSN. None deletes."""
-        value_size = TOMBSTONE if value is None else len(value)
-        state = self._state
+    def put(self, key: bytes, value: bytes, mode: Durability) -> int:
+        """Commit one mutation and return its LSN. The shortest way through this room, for the most calls."""
+        size = len(value)
         with self._lock:
-            if state.hindered:
-                self._admit(may_stall)
+            if self._state.hindered:
+                self._admit()
             try:
-                lsn: int = _put(self._wal, key, len(key), b"" if value is None else value, value_size)
-                if lsn < 0:
-                    self._raise_refusal(lsn, len(key), 0 if value is None else value_size)
-                if mode is _SYNC or self._pending:
-                    mode = self._accept({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + len(value or b""), mode)
-                else:
-                    memtable = state.view.active
-                    if memtable.has_views():
+                lsn: int = _put(self._wal, key, len(key), value, size)
+                if lsn > 0 and mode is not _SYNC and not self._pending:
+                    memtable = self._state.view.active
+                    if memtable.newest is not None:
                         memtable.save((key,))
                     memtable.data[key] = value
-                    memtable.last_lsn = lsn
-                    if not memtable.first_lsn:
-                        memtable.first_lsn = lsn
-                    memtable.size += ENTRY_BYTES + len(key) + len(value or b"")
+                    memtable.size += ENTRY_BYTES + len(key) + size
+                    memtable.last_lsn = self._last_lsn = lsn
                     if memtable.size >= self._memtable_bytes:
-                        state.rotate_memtable()
-                self._last_lsn = lsn
+                        self._state.rotate_memtable()
+                    return lsn
+                mode = self._accept_one(lsn, key, value, mode)
             except BaseException:
                 self._settle({key: value}, mode)
                 raise
@@ -83,16 +77,31 @@ class Commit:
             self._make_durable(lsn)
         return lsn
 
-    def write(self, columns: Columns, pairs: Mutations, mode: Durability, may_stall: bool = True) -> int:
+    def delete(self, key: bytes, mode: Durability) -> int:
+        """Commit one deletion and return its LSN."""
+        with self._lock:
+            if self._state.hindered:
+                self._admit()
+            try:
+                lsn: int = _put(self._wal, key, len(key), b"", TOMBSTONE)
+                mode = self._accept_one(lsn, key, None, mode)
+            except BaseException:
+                self._settle({key: None}, mode)
+                raise
+        if mode is _SYNC:
+            self._make_durable(lsn)
+        return lsn
+
+    def write(self, columns: Columns, pairs: Mutations, mode: Durability) -> int:
         """Commit a batch, atomic, and return the LSN of its last mutation. `pairs` is what it adds up to."""
         size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
         with self._lock:
             if self._state.hindered:
-                self._admit(may_stall)
+                self._admit()
             try:
                 first = lib.oor_wal_append(self._wal, *columns.arguments(), 0)
                 if first < 0:
-                    self._raise_refusal(first)
+                    self._refuse(first)
                 last: int = first + columns.count - 1
                 mode = self._accept(pairs, first, last, size, mode)
             except BaseException:
@@ -119,11 +128,11 @@ class Commit:
         pairs: Mutations | None = None
         with self._lock:
             if self._state.hindered:
-                self._admit(True)
+                self._admit()
             try:
                 first = lib.oor_wal_append(self._wal, *columns, stamp)
                 if first < 0:
-                    self._raise_refusal(first)
+                    self._refuse(first)
                 last: int = first + len(key_sizes) - 1
                 pairs = self._load(columns)
                 mode = self._accept(pairs, first, last, size, mode)
@@ -171,8 +180,14 @@ class Commit:
                 self._accept(pairs, self._last_lsn + 1, logged, 0, mode)
             self._last_lsn = logged
 
-    def _raise_refusal(self, code: int, key_size: int = 0, value_size: int = 0) -> None:
-        check_sizes(key_size, value_size)
+    def _accept_one(self, lsn: int, key: bytes, value: bytes | None, mode: Durability) -> Durability:
+        if lsn < 0:
+            check_sizes(len(key), len(value or b""))
+            self._refuse(lsn)
+        return self._accept({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + len(value or b""), mode)
+
+    def _refuse(self, code: int) -> None:
+        """Raise what the log's answer stands for; after a final one the store is read-only."""
         try:
             check(code)
         except FailedError as error:
@@ -180,28 +195,14 @@ class Commit:
             self._state.update_hindered()
             raise
 
-    def _admit(self, may_stall: bool) -> None:
-        """Let a writer in, later if flush or compaction are behind. Raises if it may never, or may not wait."""
+    def _admit(self) -> None:
+        """Let a writer in, later if flush or compaction are behind. Raises if it never may."""
         state = self._state
         state.check_writable()
-        options = state.options
-
-        def must_wait() -> bool:
-            view = state.view
-            return (
-                len(view.immutables) >= options.max_immutables or view.version.table_count(0) >= options.l0_stop
-            )
-
-        if not may_stall and state.hindered:
-            raise WouldStallError(
-                f"{len(state.view.immutables)} memtables wait for their flush, "
-                f"level 0 has {state.view.version.table_count(0)} tables",
-                path=state.directory,
-            )
         since = time.monotonic()
-        if must_wait():
-            while must_wait():
-                # A disk without room for a flush is no reason to wait for ever.
+        if state.must_wait():
+            while state.must_wait():
+                # Waiting for a flush that has no room would be waiting for ever.
                 if state.disk_full is not None:
                     raise state.disk_full
                 state.changed.wait()

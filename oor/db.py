@@ -16,7 +16,7 @@ from typing import Any
 
 from oor import native
 from oor.background import Background
-from oor.batch import BytesLike, Pairs, WriteBatch, as_bytes
+from oor.batch import BytesLike, Pairs, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.commit import Commit
 from oor.errors import ClosedError, LimitError, OorError
@@ -109,7 +109,7 @@ class DB:
     def delete(self, key: BytesLike, *, durability: str | None = None) -> int:
         """Remove `key`, which need not be there, and return the LSN. As `put` otherwise."""
         mode = self._mode if durability is None else durability_of(durability)
-        return self._commit.put(as_bytes(key), None, mode)
+        return self._commit.delete(as_bytes(key), mode)
 
     def write(self, batch: Pairs, *, durability: str | None = None) -> int:
         """Commit a mapping, (key, value) pairs or a WriteBatch, all of it or none; None deletes.
@@ -118,13 +118,11 @@ class DB:
         changes nothing and returns the last LSN given. As `put` otherwise.
         """
         mode = self._mode if durability is None else durability_of(durability)
-        if not isinstance(batch, WriteBatch):
-            batch = WriteBatch(batch)
-        if not batch.keys:
+        keys, values = split(batch)
+        if not keys:
             self._state.check_writable()
             return self._commit.last_lsn
-        columns = Columns(batch.keys, batch.values)
-        return self._commit.write(columns, dict(zip(batch.keys, batch.values, strict=True)), mode)
+        return self._commit.write(Columns(keys, values), dict(zip(keys, values, strict=True)), mode)
 
     def write_columns(
         self,

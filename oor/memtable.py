@@ -50,18 +50,20 @@ class Memtable:
     """Mutations in LSN order, the newest of each key.
 
     Threads: `apply` and `view` under the commit lock; reads by anyone at any time.
-    Invariants: `data` only grows and keeps the order of first insertion; `last_lsn` is the LSN of the
-    newest mutation applied, and everything up to it that is not in an older memtable is in here.
+    Invariants: `data` only grows and keeps the order of first insertion; the newest mutation of each key
+    with an LSN from `first_lsn` to `last_lsn` is in here.
     """
 
-    __slots__ = ("_newest", "_order", "_order_lock", "_ordered", "data", "first_lsn", "last_lsn", "size")
+    __slots__ = ("_order", "_order_lock", "_ordered", "data", "first_lsn", "last_lsn", "newest", "size")
 
-    def __init__(self) -> None:
+    def __init__(self, first_lsn: int) -> None:
         self.data: dict[bytes, bytes | None] = {}
         self.size = 0
-        self.first_lsn = 0
-        self.last_lsn = 0
-        self._newest: weakref.ref[_Saved] | None = None
+        self.first_lsn = first_lsn
+        """Every mutation in here has this LSN or a higher one."""
+        self.last_lsn = first_lsn - 1
+        self.newest: weakref.ref[_Saved] | None = None
+        """The newest link of the views; None: a writer need not save before it overwrites."""
         self._order: SortedList[bytes] = SortedList()
         self._ordered = 0
         self._order_lock = threading.Lock()
@@ -69,44 +71,41 @@ class Memtable:
     def __len__(self) -> int:
         return len(self.data)
 
+    def __bool__(self) -> bool:
+        return bool(self.data)
+
     def apply(self, pairs: dict[bytes, bytes | None], first_lsn: int, last_lsn: int, size: int) -> None:
         """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes of keys and values.
 
         Cost: 50 to 150 ns a pair; more while a view is alive.
         """
         assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
-        if self._newest is not None:
+        if self.newest is not None:
             self.save(pairs)
         self.data.update(pairs)
-        if not self.first_lsn:
-            self.first_lsn = first_lsn
         self.last_lsn = last_lsn
         self.size += size
 
     def save(self, keys: Iterable[bytes]) -> None:
         """Keep what `keys` hold now for the views that may still ask. REQUIRES: the commit lock."""
-        link = self._newest() if self._newest is not None else None
+        link = self.newest() if self.newest is not None else None
         if link is None:
-            self._newest = None
+            self.newest = None
             return
         data, saved = self.data, link.values
         for key in keys:
             if key not in saved:
                 saved[key] = data.get(key, ABSENT)
 
-    def has_views(self) -> bool:
-        """Whether a writer must save before it overwrites."""
-        return self._newest is not None
-
     def view(self) -> MemtableView:
         """The memtable as it is now, whatever is applied later. O(1). REQUIRES: the commit lock."""
-        newest = self._newest() if self._newest is not None else None
+        newest = self.newest() if self.newest is not None else None
         if newest is not None and not newest.values:
             return MemtableView(self, newest)
         link = _Saved()
         if newest is not None:
             newest.newer = link
-        self._newest = weakref.ref(link)
+        self.newest = weakref.ref(link)
         return MemtableView(self, link)
 
     def keys_between(self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool) -> list[bytes]:
@@ -134,8 +133,7 @@ class Memtable:
             self._put_in_order()
             assert self._ordered == len(self._order) >= 0
             assert set(self._order) <= set(self.data)
-        assert (self.first_lsn == 0) == (not self.data)
-        assert self.first_lsn <= self.last_lsn
+        assert bool(self.data) == (self.first_lsn <= self.last_lsn)
 
 
 class MemtableView:

@@ -88,7 +88,7 @@ class Recovered:
 class _Redo:
     """What redo gathers on its way."""
 
-    memtable: Memtable = field(default_factory=Memtable)
+    memtable: Memtable
     tables: list[TableMeta] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
     frames: int = 0
@@ -115,8 +115,13 @@ def recover(directory: str, options: Options) -> Recovered:
     analyzed = time.perf_counter()
     redo, log, manifest = _redo(plan, options)
     redone = time.perf_counter()
-    _undo(plan, manifest)
-    log.start()
+    try:
+        _undo(plan, manifest)
+        log.start()
+    except BaseException:
+        log.close()
+        manifest.close()
+        raise
     ended = time.perf_counter()
     recovered_lsn = max(redo.last_lsn, plan.log_end_lsn)
     report = RecoveryReport(
@@ -181,11 +186,15 @@ def _create(directory: str, options: Options) -> Recovered:
     log = Log(
         directory, database_id=database_id, epoch=1, first_segment=1, first_lsn=1, next_lsn=1, room=0, options=options
     )
-    log.finish_copy()
-    manifest = Manifest.create(directory, 1, ManifestState(database_id, epoch=1))
-    log.start()
+    try:
+        log.finish_copy()
+        manifest = Manifest.create(directory, 1, ManifestState(database_id, epoch=1))
+        log.start()
+    except BaseException:
+        log.close()
+        raise
     report = RecoveryReport(created=True, redo_seconds=time.perf_counter() - began)
-    return Recovered(log, manifest, Memtable(), report)
+    return Recovered(log, manifest, Memtable(1), report)
 
 
 # ---- redo ----------------------------------------------------------------------------------------
@@ -194,7 +203,7 @@ def _create(directory: str, options: Options) -> Recovered:
 def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
     """Replay, make it durable anew, commit with a new manifest."""
     state = plan.state
-    redo = _Redo()
+    redo = _Redo(Memtable(state.flushed_lsn + 1))
     numbers = iter(range(plan.next_number, 1 << 62))
     salvage = options.recovery == "salvage"
     copies = plan.redo_bytes <= options.memtable_bytes
@@ -218,7 +227,7 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
             )  # fmt: skip
             _replay(scan, redo, plan, options, log if copies else None, numbers)
             scan.close()
-        if not copies and redo.memtable.last_lsn:
+        if not copies and redo.memtable:
             _flush(redo, plan, options, numbers)
         log.finish_copy()
         manifest = _commit(plan, redo, next(numbers))
@@ -252,7 +261,7 @@ def _replay(
 
 def _flush(redo: _Redo, plan: RecoveryPlan, options: Options, numbers: object) -> None:
     redo.tables.append(write_table(plan.directory, next(numbers), redo.memtable, options))  # type: ignore[call-overload]
-    redo.memtable = Memtable()
+    redo.memtable = Memtable(redo.memtable.last_lsn + 1)
 
 
 def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:

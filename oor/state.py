@@ -106,11 +106,20 @@ class State:
             or view.version.table_count(0) >= options.l0_slowdown
         )
 
+    def must_wait(self) -> bool:
+        """Whether a writer must wait for a flush or a compaction, not only go slower."""
+        view, options = self.view, self.options
+        return (
+            len(view.immutables) >= options.max_immutables
+            or view.version.table_count(0) >= options.l0_stop
+        )
+
     def rotate_memtable(self) -> None:
         """Put an empty memtable in front and the full one before the flush. REQUIRES: lock."""
         view = self.view
-        if view.active.last_lsn:
-            self.view = View(Memtable(), (view.active, *view.immutables), view.version)
+        full = view.active
+        if full:
+            self.view = View(Memtable(full.last_lsn + 1), (full, *view.immutables), view.version)
             self.update_hindered()
         self.flush_wanted.set()
 
