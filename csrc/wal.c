@@ -448,7 +448,9 @@ static int leave_segment(oor_wal *wal) {
 int64_t oor_wal_rotate(oor_wal *wal) {
     int rc = 0;
     pthread_mutex_lock(&wal->lock);
-    while (rc >= 0) {
+    uint64_t before = wal->current->header.number;
+    /* Writers may fill the segment and leave it while this waits: that is as good. */
+    while (rc >= 0 && wal->current->header.number == before) {
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         if (wal->failed || wal->stopping) rc = refuse(wal);
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) break;

@@ -13,7 +13,7 @@ from contextlib import suppress
 from oor import native
 from oor.checkpoint import checkpoint, is_due
 from oor.compaction import Cancel, CompactionOptions, Job, Leveled, everything, run
-from oor.errors import CancelledError, ClosedError, DiskFullError, OorError
+from oor.errors import CancelledError, ClosedError, DiskFullError, FailedError, OorError
 from oor.flush import flush_oldest, table_options
 from oor.options import Options
 from oor.state import State, now
@@ -74,6 +74,15 @@ class Background:
             thread.join()
         self._threads.clear()
 
+    def _give_up(self, error: Exception) -> None:
+        """Writers must not wait for a thread that is gone: whatever ended it ends writing too."""
+        if isinstance(error, ClosedError):
+            return
+        logger.error("the store is read-only: %s", error)
+        if not isinstance(error, OorError):
+            error = FailedError(f"a background thread ended: {error!r}", path=self._state.directory)
+        self._state.fail(error)
+
     # ---- flush and checkpoint --------------------------------------------------------------------
 
     def _flush_loop(self) -> None:
@@ -96,11 +105,8 @@ class Background:
                 state.wait_for_room(RETRY_SECONDS)
                 state.flush_wanted.set()
                 continue
-            except ClosedError:
-                return
-            except OorError as error:
-                state.fail(error)
-                logger.error("the store is read-only: %s", error)
+            except Exception as error:
+                self._give_up(error)
                 return
             if now() - last_checkpoint >= interval:
                 last_checkpoint = now()
@@ -121,11 +127,8 @@ class Background:
                 logger.warning("a compaction waits for room: %s", error)
                 state.wait_for_room(RETRY_SECONDS)
                 state.compaction_wanted.set()
-            except ClosedError:
-                return
-            except OorError as error:
-                state.fail(error)
-                logger.error("the store is read-only: %s", error)
+            except Exception as error:
+                self._give_up(error)
                 return
 
     def compact_once(self) -> bool:

@@ -241,5 +241,7 @@ class Commit:
                 return
             durable = lib.oor_wal_durable(self._wal)
             while pending and pending[0][2] <= durable:
-                self._apply(*pending[0])
+                # An exception may have come between these two the last time.
+                if pending[0][2] > self._state.view.active.last_lsn:
+                    self._apply(*pending[0])
                 pending.popleft()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import warnings
 import weakref
 from array import array
 from collections.abc import Iterator, Sequence
@@ -96,8 +97,9 @@ class DB:
         """Set `key` to `value` and return the LSN of the mutation.
 
         On return it is as durable as `durability` (or the store's own mode) says; see `oor.Durability`.
-        Raises LimitError, DiskFullError (nothing was changed; go on when there is room), FailedError (the
-        outcome is not known until the store is opened again), ClosedError.
+        Raises LimitError; DiskFullError: nothing was acknowledged, go on when there is room (a `sync` write
+        that was logged already becomes visible with the next sync that succeeds); FailedError: the outcome
+        is not known until the store is opened again; ClosedError.
         Cost: one crossing and a copy; in `sync` mode a device write, shared with all who wait for one.
         """
         return self._commit.put(
@@ -296,7 +298,7 @@ class DB:
         If the flush fails nothing is lost: the log has it. Whatever is raised, the store is closed.
         """
         state = self._state
-        if not state.begin_close():
+        if isinstance(state, ClosedView) or not state.begin_close():
             return
         try:
             self._background.stop()
@@ -337,8 +339,15 @@ class DB:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __del__(self) -> None:
+        state = self.__dict__.get("_state")
+        if isinstance(state, State) and not state.closed:
+            warnings.warn(f"the store {self.path} was dropped and not closed", ResourceWarning, source=self)
+            self.close()
+
     def __repr__(self) -> str:
-        return f"<oor.DB {self.path!r}{' closed' if self._state.closed else ''}>"
+        is_open = isinstance(self._state, State) and not self._state.closed
+        return f"<oor.DB {self.path!r}{'' if is_open else ' closed'}>"
 
     def __reduce__(self) -> Any:
         raise TypeError("an open store cannot be pickled: one process writes it; pickle its path instead")
@@ -391,16 +400,17 @@ def _close_all() -> None:
             continue
 
 
-_forked: list[DB] = []
-"""Stores of the parent, kept for ever: their threads do not exist here, so nothing may be freed."""
+_disowned: list[Any] = []
+"""What a child inherits of open stores, kept for ever: threads that hold its locks do not exist here."""
 
 
 def _disown() -> None:
+    """In a forked child: the parent's stores say that they are the parent's, and its locks stay his."""
     for store in list(_open_stores):
-        state = store._state
-        _forked.append(store)
-        state.closed = state.hindered = True
-        state.view = ClosedView(store.path, "the store belongs to the parent process")  # type: ignore[assignment]
+        _disowned.append((store._state, store._commit, store._background))
+        gone: Any = ClosedView(store.path, "the store belongs to the parent process")
+        store._state = store._commit = store._background = gone
+        store._lock_file.release()
     _open_stores.clear()
 
 

@@ -12,6 +12,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import time
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 
 from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
-from oor.errors import CorruptionError
+from oor.errors import CorruptionError, OorError
 from oor.flush import write_table
 from oor.log import Log, Loss, SegmentScan
 from oor.manifest import Manifest, ManifestState
@@ -230,11 +231,16 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         if not copies and redo.memtable:
             _flush(redo, plan, options, numbers)
         log.finish_copy()
-        manifest = _commit(plan, redo, next(numbers))
+    except BaseException:
+        # Nothing names what was made so far; left behind, each attempt would fill the disk some more.
+        log.close()
+        _remove(plan, [names.segment_name(plan.next_segment), *(names.table_name(m.number) for m in redo.tables)])
+        raise
+    try:
+        return redo, log, _commit(plan, redo, next(numbers))
     except BaseException:
         log.close()
         raise
-    return redo, log, manifest
 
 
 def _replay(
@@ -278,6 +284,12 @@ def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:
         tables=old.tables | {meta.number: (0, meta) for meta in redo.tables},
     )
     return Manifest.create(plan.directory, number, state)
+
+
+def _remove(plan: RecoveryPlan, made: list[str]) -> None:
+    with contextlib.suppress(OorError):
+        for name in made:
+            native.unlink(os.path.join(plan.directory, name))
 
 
 # ---- undo ----------------------------------------------------------------------------------------

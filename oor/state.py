@@ -99,12 +99,11 @@ class State:
     def update_hindered(self) -> None:
         """Work out `hindered` anew. REQUIRES: lock, but for the constructor."""
         view, options = self.view, self.options
-        self.hindered = (
-            self.closed
-            or self.failure is not None
-            or len(view.immutables) >= options.max_immutables
-            or view.version.table_count(0) >= options.l0_slowdown
+        behind = len(view.immutables) >= options.max_immutables or (
+            view.version.table_count(0) >= options.l0_slowdown
         )
+        # Without background threads nobody would end a writer's wait.
+        self.hindered = self.closed or self.failure is not None or (behind and options.background)
 
     def must_wait(self) -> bool:
         """Whether a writer must wait for a flush or a compaction, not only go slower."""
@@ -131,7 +130,7 @@ class State:
         DiskFullError leaves all as it was; FailedError has turned the store read-only.
         """
         with self.manifest_lock:
-            edit = replace(edit, durable_lsn=self.log.durable_lsn())
+            edit = self._brought_up_to_date(edit)
             try:
                 self.manifest.append(edit)
             except DiskFullError:
@@ -151,6 +150,19 @@ class State:
                 self.update_hindered()
                 self.changed.notify_all()
         self.compaction_wanted.set()
+
+    def _brought_up_to_date(self, edit: VersionEdit) -> VersionEdit:
+        """The edit with what has happened since it was made: positions never go back.
+
+        A checkpoint and a flush may cross: the one that comes second has the older picture of the log.
+        """
+        now = self.manifest.state
+        positions = {
+            name: max(getattr(edit, name), getattr(now, name))
+            for name in ("flushed_lsn", "log_start", "checkpoint_lsn")
+            if getattr(edit, name) is not None
+        }
+        return replace(edit, durable_lsn=self.log.durable_lsn(), **positions)
 
     def table_path(self, number: int) -> str:
         """The path of a table."""
