@@ -282,7 +282,7 @@ typedef struct {
     int32_t header;        /* oor_segment_header_state */
     int32_t ended;         /* oor_segment_end */
     int32_t frames_found;  /* with a damaged header: frames of this number and epoch follow it */
-    int32_t reserved;
+    int32_t header_in_tail; /* only the shared tail has its header, which then promises nothing */
 } oor_segment_info;
 
 typedef struct oor_tail oor_tail;

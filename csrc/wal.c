@@ -349,7 +349,7 @@ static int64_t append(oor_wal *wal, const batch *b) {
                         (unsigned long long)need, OOR_FRAME_SIZE_MAX);
     pthread_mutex_lock(&wal->lock);
     int rc;
-    if (need > wal->options.tail_size - OOR_BLOCK) {
+    if (need + padding_room(wal) > wal->options.tail_size - OOR_BLOCK) {
         rc = append_large(wal, b, need);
     } else {
         rc = make_room(wal, need);

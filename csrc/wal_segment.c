@@ -85,7 +85,7 @@ static int make_anew(oor_wal *wal, oor_wal_file *file, uint64_t zeros_from) {
     if (rc < 0) {
         oor_error why = *oor_last_error();
         oor_io_unlink(file->path);
-        return oor_fail_again(why.code, &why, "a segment could not be made");
+        return oor_fail_again(why.code, &why, "zeros could not be written");
     }
     return 0;
 }
@@ -109,10 +109,14 @@ int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zer
         file->size = size;
         rc = make_anew(wal, file, zeros_from);
     }
+    int named = rc >= 0;
     if (rc >= 0) rc = oor_io_sync_dir(wal->dir);
     if (rc < 0) {
+        oor_error why = *oor_last_error();
+        /* The name must be free for the next attempt. */
+        if (named) oor_io_unlink(file->path);
         oor_wal_file_free(file);
-        return rc;
+        return oor_fail_again(why.code, &why, "a segment could not be made");
     }
     file->header = (oor_segment_header){.epoch = wal->options.epoch, .number = number, .size = file->size,
                                         .tail_size = wal->options.tail_size};

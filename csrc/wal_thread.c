@@ -91,6 +91,8 @@ static void *prepare_loop(void *argument) {
         pthread_mutex_lock(&wal->lock);
         if (rc < 0) {
             wal->prepare_error = *oor_last_error();
+            /* What a failed sync left is not known; without room or memory it may be tried again. */
+            if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) oor_wal_fail(wal);
         } else {
             wal->prepare_error.code = 0;
             wal->ready = made;

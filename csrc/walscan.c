@@ -20,6 +20,7 @@ typedef struct {
     uint32_t salt;
     oor_segment_header header;
     int header_state;
+    int header_in_tail;
     const oor_tail *tail;
 } segment;
 
@@ -72,6 +73,7 @@ static int segment_read(segment *s, const char *path, const uint8_t *database_id
         /* The process died after it went on to this segment and before the first drain to it. */
         s->header = *begun;
         s->header_state = OOR_HEADER_GOOD;
+        s->header_in_tail = 1;
     }
     return 0;
 }
@@ -151,7 +153,7 @@ int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t n
     int rc = segment_read(&s, path, database_id, number, epoch, tail);
     if (rc < 0) return rc;
     *out = (oor_segment_info){.number = number, .file_size = s.size, .header = s.header_state,
-                              .end = OOR_SEGMENT_HEADER_SIZE};
+                              .header_in_tail = s.header_in_tail, .end = OOR_SEGMENT_HEADER_SIZE};
     if (s.header_state == OOR_HEADER_GOOD) {
         out->epoch = s.header.epoch;
         out->first_lsn = s.header.first_lsn;
@@ -233,12 +235,13 @@ static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t 
 /* Salvage: the next place behind one that does not verify where a frame that goes on does.  Returns 1 and
  * notes what is missing, or 0 when there is none. */
 static int find_next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_frame *frame) {
-    for (uint64_t at = scan->at + OOR_FRAME_ALIGN; at + OOR_FRAME_HEADER_SIZE <= scan->file.size; at += OOR_FRAME_ALIGN) {
+    uint64_t expected = scan->expected_lsn > scan->after_lsn ? scan->expected_lsn : scan->after_lsn + 1;
+    for (uint64_t at = scan->at; at + OOR_FRAME_HEADER_SIZE <= scan->file.size; at += OOR_FRAME_ALIGN) {
         if (!oor_frame_decode(scan->file.data + at, scan->file.size - (size_t)at, scan->file.salt, at, frame)) continue;
         if (frame->first_lsn < scan->expected_lsn) continue;
         chunk->lost_offset = scan->at;
-        chunk->lost_first_lsn = frame->first_lsn > scan->expected_lsn ? scan->expected_lsn : 0;
-        chunk->lost_last_lsn = frame->first_lsn - 1;
+        chunk->lost_first_lsn = frame->first_lsn > expected ? expected : 0;
+        chunk->lost_last_lsn = frame->first_lsn > expected ? frame->first_lsn - 1 : 0;
         chunk->offset = scan->at = at;
         return 1;
     }

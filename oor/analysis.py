@@ -72,12 +72,11 @@ def analyze(directory: str) -> RecoveryPlan:
     listing = native.list_dir(directory)
     found = _numbers_by_kind(listing)
     tail = Tail(directory, state.database_id, state.epoch)
-    numbers = sorted(number for number in found[FileKind.SEGMENT] if number >= state.log_start)
-    if state.closed and state.flushed_lsn >= state.durable_lsn:
-        # Closed in order: the tables hold everything and nothing of the log is needed.
-        numbers = []
+    # Closed in order, the tables hold everything and nothing of the log is needed.
+    needed = not state.closed or state.flushed_lsn < state.durable_lsn
+    numbers = sorted(number for number in found[FileKind.SEGMENT] if needed and number >= state.log_start)
     infos = [inspect_segment(directory, number, state.database_id, state.epoch, tail) for number in numbers]
-    live, problem = _follow(directory, state, infos)
+    live, problem = _follow(directory, state, infos, needed)
     end = max(live[-1].next_lsn - 1 if live else 0, state.flushed_lsn)
     if problem is None:
         problem = _missing_tables(directory, state, found[FileKind.TABLE])
@@ -97,7 +96,9 @@ def analyze(directory: str) -> RecoveryPlan:
         next_number=max({state.next_number - 1} | found[FileKind.TABLE] | found[FileKind.MANIFEST]) + 1,
         redo_frames=sum(info.frames for info in live if info.next_lsn - 1 > state.flushed_lsn),
         redo_bytes=sum(
-            info.end - lib.OOR_SEGMENT_HEADER_SIZE for info in live if info.next_lsn - 1 > state.flushed_lsn
+            info.end - lib.OOR_SEGMENT_HEADER_SIZE if problem is None else max(info.end, info.file_size)
+            for info in live
+            if info.next_lsn - 1 > state.flushed_lsn or problem is not None
         ),
         torn_bytes=live[-1].file_size - live[-1].end if live and live[-1].ended == lib.OOR_END_BAD else 0,
         problem=problem,
@@ -105,9 +106,12 @@ def analyze(directory: str) -> RecoveryPlan:
 
 
 def _follow(
-    directory: str, state: ManifestState, infos: list[SegmentInfo]
+    directory: str, state: ManifestState, infos: list[SegmentInfo], needed: bool
 ) -> tuple[list[SegmentInfo], CorruptionError | None]:
-    """The segments that continue each other from the manifest's log start on, and what is wrong, if anything."""
+    """The segments that continue each other from the manifest's log start on, and what is wrong, if anything.
+
+    `needed`: the log was not closed in order, so its first segment must be there, with its header.
+    """
     live: list[SegmentInfo] = []
     problem: CorruptionError | None = None
 
@@ -121,11 +125,14 @@ def _follow(
                 segment=number,
                 offset=offset,
                 first_lsn=first or None,
-                last_lsn=last or None,
+                last_lsn=last if last >= max(first, 1) else None,
             )
 
-    begun = [info for info in infos if info.begun]
-    last_begun = begun[-1].number if begun else 0
+    begun = [info.number for info in infos if info.begun and not info.header_in_tail]
+    last_begun = max(begun, default=state.log_start if needed else 0)
+    if needed and (not infos or infos[0].number != state.log_start):
+        first = infos[0].first_lsn - 1 if infos and infos[0].begun else state.durable_lsn
+        wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, max(first, 0))
     for info in infos:
         if info.header == lib.OOR_HEADER_FORMAT:
             raise FormatError(
@@ -134,7 +141,7 @@ def _follow(
                 segment=info.number,
             )
         if not info.begun:
-            if info.frames_found or info.number < last_begun:
+            if info.frames_found or info.number < last_begun or needed and info.number == state.log_start:
                 expected = live[-1].next_lsn if live else state.flushed_lsn + 1
                 wrong(
                     info, f"the segment's header is {info.header_text}, and the log goes on", expected, info.highest_lsn
@@ -142,6 +149,9 @@ def _follow(
                 live.append(info)
             continue
         before = live[-1] if live else None
+        if info.header_in_tail and not _continues(before, info):
+            # The tail's pages reach the disk in any order: this one did, those of the log before it did not.
+            continue
         if before is None:
             floor = max(state.flushed_lsn + 1, state.next_lsn)
             if info.number != state.log_start or info.first_lsn > floor:
@@ -170,6 +180,13 @@ def _follow(
             live[-1].end if live else 0,
         )
     return live, problem
+
+
+def _continues(before: SegmentInfo | None, info: SegmentInfo) -> bool:
+    """Whether the log reaches the start of `info`; proof that it once did must be elsewhere."""
+    if before is None or info.previous_segment != before.number:
+        return False
+    return before.next_lsn > info.previous_last_lsn or info.promised_lsn >= before.next_lsn
 
 
 def _numbers_by_kind(listing: list[str]) -> dict[FileKind, set[int]]:

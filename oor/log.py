@@ -202,6 +202,7 @@ class SegmentInfo:
     header: int
     ended: int
     frames_found: int
+    header_in_tail: int
 
     @property
     def begun(self) -> bool:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import json
 import os
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -269,7 +270,9 @@ class Manifest:
     def _roll(self, number: int) -> None:
         old = self.path
         self._write_anew(number)
-        native.unlink(old)
+        # The edit is in force: a name that stays is an orphan, and undo removes it.
+        with suppress(OorError):
+            native.unlink(old)
 
     def _write_anew(self, number: int) -> None:
         path = os.path.join(self._directory, names.manifest_name(number))

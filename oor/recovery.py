@@ -166,10 +166,10 @@ def _sync_all(directory: str) -> None:
 
 
 def _refuse_without_current(directory: str) -> None:
-    """A crash while a store is made leaves no table and no CURRENT; anything more is a loss of CURRENT."""
+    """A crash while a store is made leaves no CURRENT, and neither a table nor a tail, which come after it."""
     for name in native.list_dir(directory):
         kind, number = names.parse(name)
-        if kind is FileKind.TABLE or (kind is FileKind.MANIFEST and number > 1):
+        if kind in (FileKind.TABLE, FileKind.TAIL) or (kind is FileKind.MANIFEST and number > 1):
             raise CorruptionError(
                 f"there is no CURRENT, but {name}: a file of the store was removed; restore a backup",
                 path=os.path.join(directory, names.CURRENT),
