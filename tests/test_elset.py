@@ -107,7 +107,13 @@ def test_blank_fields_are_none_and_padded_ones_are_numbers():
 
 @pytest.mark.parametrize(
     ("columns", "object_id"),
-    [("57001B  ", "1957-001B"), ("20012AAB", "2020-012AAB"), ("98 67A  ", "98 67A"), ("X", "X")],
+    [
+        ("57001B  ", "1957-001B"),
+        ("20012AAB", "2020-012AAB"),
+        ("98 67A  ", "98 67A"),
+        ("98067 A ", "98067 A"),
+        ("X", "X"),
+    ],
 )
 def test_designators_are_written_out_when_they_follow_the_pattern(columns, object_id):
     assert one(edited(ISS_1, 10, f"{columns:8s}"), ISS_2).object_id == object_id

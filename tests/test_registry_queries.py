@@ -1,5 +1,6 @@
 """Questions to the registry, against the plain answer from a list."""
 
+import itertools
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -74,15 +75,17 @@ def test_objects_with_long_histories_are_skipped_over_and_none_is_missed(filled)
     assert found == [(10, 1), (9, 150), (5, 9), (4, 150), (3, 150), (1, 7)]
 
 
-def test_of_two_sets_of_one_epoch_the_last_ingested_is_in_force(filled):
-    first, second = day_text("00005", 10, _9=" 10.0000"), day_text("00005", 10, _9=" 20.0000")
-    third = day_text("00005", 10, _9=" 30.0000")
-    registry, _ = filled(day_text("00005", 9), second, third, first)
+@pytest.mark.parametrize(
+    "mixed", list(itertools.permutations((" 10.0000", " 20.0000", " 30.0000")))
+)
+def test_of_sets_of_one_epoch_the_last_ingested_is_in_force(filled, mixed):
+    texts = [day_text("00005", 10, _9=inclination) for inclination in mixed]
+    registry, _ = filled(day_text("00005", 9), *texts)
     revisions = registry.revisions(5, datetime(2024, 1, 10, 12, tzinfo=UTC))
-    assert [elset.text for elset in revisions] == [second, third, first]
-    assert registry.latest(5).text == first
-    assert registry.at(5, revisions[0].epoch).text == first
-    assert [elset.text for elset in registry.latest_all()] == [first]
+    assert [elset.text for elset in revisions] == texts
+    assert registry.latest(5).text == texts[-1]
+    assert registry.at(5, revisions[0].epoch).text == texts[-1]
+    assert [elset.text for elset in registry.latest_all()] == texts[-1:]
 
 
 def test_at_takes_the_epoch_itself_and_nothing_after_it(filled):
@@ -130,14 +133,16 @@ def test_a_datetime_without_a_zone_is_refused(filled):
         registry.at(5, datetime(2024, 1, 1))
 
 
-def test_the_whole_catalogue_is_read_from_one_moment(filled, db, tmp_path):
-    registry, _ = filled(day_text("00005", 1), day_text("00007", 1))
-    walk = registry.latest_all()
-    assert next(walk).norad_cat_id == 7
+@pytest.mark.parametrize("walk", [Registry.latest_all, Registry.elements])
+def test_the_whole_catalogue_is_read_from_one_moment(filled, db, tmp_path, walk):
+    registry, _ = filled(*(day_text(f"{number:05d}", 1) for number in (1, 3, 5, 7, 9)))
+    steps = walk(registry)
+    first = next(steps).norad_cat_id
     path = tmp_path / "later.tle"
-    path.write_bytes(day_text("00005", 2) + day_text("00006", 2))
+    path.write_bytes(b"".join(day_text(f"{number:05d}", 2) for number in range(1, 10)))
     ingest(db, [path])
-    assert [(elset.norad_cat_id, elset.epoch.day) for elset in walk] == [(5, 1)]
+    rest = [(elset.norad_cat_id, elset.epoch.day) for elset in steps]
+    assert sorted([(first, 1), *rest]) == [(1, 1), (3, 1), (5, 1), (7, 1), (9, 1)]
 
 
 # ---- sources ----

@@ -4,7 +4,7 @@ import itertools
 import lzma
 
 import pytest
-from support.fakedb import FakeDB
+from support import stores
 from support.tle import SHARED
 
 from oor.registry import Registry, ingest, keys
@@ -22,9 +22,9 @@ DAMAGED = 1
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    db = FakeDB(tmp_path_factory.mktemp("real") / "catalog.oor")
-    first = ingest(db, FILES, source="real")
-    return db, first, ingest(db, FILES, source="real")
+    with stores.opened(stores.KINDS[-1], tmp_path_factory.mktemp("real")) as db:
+        first = ingest(db, FILES, source="real")
+        yield db, first, ingest(db, FILES, source="real")
 
 
 def test_every_real_set_is_stored_or_there_already_but_the_one_with_wrong_check_digits(run):
@@ -47,7 +47,7 @@ def test_a_second_ingest_of_the_same_files_adds_nothing(run):
 
 def test_all_pairs_of_object_and_epoch_are_there_and_35_have_two_different_sets(run):
     db, _, _ = run
-    stored = [keys.ElsetKey.decode(key) for key in db.pairs if key[0] == keys.Kind.ELEMENT_SET]
+    stored = [keys.ElsetKey.decode(key) for key, _ in db.scan(prefix=keys.ELSET_PREFIX)]
     pairs = {key[:2] for key in stored}
     assert len(stored) == DIFFERENT - DAMAGED
     assert len(pairs) == 285_258 - DAMAGED

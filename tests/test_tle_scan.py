@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from support.tle import ISS_1, ISS_2, edited, numbered, rules, sealed, split, text_of
 
 from oor.native import ffi, lib
-from oor.registry import Scanner, parse
+from oor.registry import Rejected, Scanner, parse
 from oor.registry.parse import REASONS, RULES
 
 GOOD = text_of(ISS_1, ISS_2)
@@ -179,6 +179,12 @@ def test_bad_lines_are_refused_by_the_rule_they_break_and_the_next_set_is_taken(
     assert [kind[0] for kind, _, _ in found[:-1]] == expected
     assert found[-1] == ("set", len(separated), NAMED)
     assert_every_byte_is_accounted_for(followed, found, scanner)
+
+
+def test_sets_and_rejects_come_in_the_order_of_the_input():
+    parts = [text_of(ISS_2), NAMED, b"\0\n", text_of(BAD_DIGIT, ISS_2), GOOD, NAMED, text_of("X")]
+    items = parse(b"".join(parts))
+    assert [item.raw if isinstance(item, Rejected) else item.text for item in items] == parts
 
 
 def test_a_damaged_line_1_is_never_taken_for_the_name_of_the_next_set():

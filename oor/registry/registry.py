@@ -7,7 +7,7 @@ wins.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -147,31 +147,37 @@ class Registry:
         return None if best is None else self._elset(*best)
 
     def _latest_of_each(self, reader: Reader) -> Iterator[ElementSet]:
-        stop = keys.ELSET_STOP
-        while True:
-            # Walking down an object's history is cheap for a while; then a new scan that starts
-            # below the object is cheaper than walking on.
-            best: tuple[bytes, bytes] | None = None
-            seen, skip = 0, False
-            for key, value in reader.scan(keys.ELSET_PREFIX, stop, reverse=True):
-                if best is None or key[:_OBJECT_SIZE] != best[0][:_OBJECT_SIZE]:
-                    if best is not None:
-                        yield self._elset(*best)
-                    best, seen = (key, value), 0
-                elif key[:_MOMENT_SIZE] == best[0][:_MOMENT_SIZE]:
-                    if _lsn(value) > _lsn(best[1]):
-                        best = key, value
-                else:
-                    seen += 1
-                    if seen == _SKIP_AFTER:
-                        skip = True
-                        break
-            if best is None:
-                return
+        stop: bytes | None = keys.ELSET_STOP
+        while stop is not None:
+            stop = yield from self._latest_down_from(reader, stop)
+
+    def _latest_down_from(
+        self, reader: Reader, stop: bytes
+    ) -> Generator[ElementSet, None, bytes | None]:
+        """The newest set of each object below `stop`; returns where to go on, None at the end.
+
+        Walking down an object's history is cheap for a while; then a new scan that starts below the
+        object is cheaper than walking on.
+        """
+        best: tuple[bytes, bytes] | None = None
+        number = moment = b""
+        older = 0
+        for key, value in reader.scan(keys.ELSET_PREFIX, stop, reverse=True):
+            if best is None or not key.startswith(number):
+                if best is not None:
+                    yield self._elset(*best)
+                best, older = (key, value), 0
+                number, moment = key[:_OBJECT_SIZE], key[:_MOMENT_SIZE]
+            elif key < moment:
+                older += 1
+                if older == _SKIP_AFTER:
+                    yield self._elset(*best)
+                    return number
+            elif _lsn(value) > _lsn(best[1]):
+                best = key, value
+        if best is not None:
             yield self._elset(*best)
-            if not skip:
-                return
-            stop = best[0][:_OBJECT_SIZE]
+        return None
 
     def _elset(self, key: bytes, value: bytes) -> ElementSet:
         source_id = int.from_bytes(key[13:15], "big")

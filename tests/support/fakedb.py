@@ -30,8 +30,21 @@ class FakeDB:
     def scan(self, start=None, stop=None, *, prefix=None, reverse=False, limit=None):
         if prefix is not None:
             start, stop = prefix, prefix[:-1] + bytes([prefix[-1] + 1])
-        keys = list(self.pairs.irange(start, stop, inclusive=(True, False), reverse=reverse))
-        return ((key, self.pairs[key]) for key in itertools.islice(keys, limit))
+        return itertools.islice(self._walk(start, stop, reverse), limit)
+
+    def _walk(self, start, stop, reverse):
+        """Looks at the pairs of the moment at each step: who wants one moment takes a snapshot."""
+        inclusive = True, False
+        while True:
+            step = self.pairs.irange(start, stop, inclusive=inclusive, reverse=reverse)
+            key = next(iter(step), None)
+            if key is None:
+                return
+            yield key, self.pairs[key]
+            if reverse:
+                stop = key
+            else:
+                start, inclusive = key, (False, False)
 
     def snapshot(self):
         return FakeSnapshot(self)
