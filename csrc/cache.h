@@ -15,6 +15,7 @@
 #include <stdatomic.h>
 
 #include "block.h"
+#include "filter.h"
 
 typedef atomic_uint_least64_t oor_slot;
 
@@ -44,6 +45,43 @@ static inline oor_cached *oor_slot_acquire(oor_slot *slot) {
     } while (!atomic_compare_exchange_weak_explicit(slot, &seen, seen + OOR_SLOT_ONE_HOLDER,
                                                     memory_order_acquire, memory_order_relaxed));
     return (oor_cached *)(uintptr_t)(seen & OOR_SLOT_ADDRESS);
+}
+
+/* A compiler takes a function that only fetches ahead for one without an effect, and drops its calls. */
+#define OOR_FETCHES static inline __attribute__((always_inline))
+
+/* Fetches the head of whatever block is in a slot.  An address alone is not looked through: no hold. */
+OOR_FETCHES void oor_slot_prefetch(oor_slot *slot) {
+    uint64_t seen = atomic_load_explicit(slot, memory_order_relaxed) & OOR_SLOT_ADDRESS;
+    for (uint64_t line = 0; line < 4; line++) __builtin_prefetch((const void *)(uintptr_t)(seen + line * 64));
+}
+
+/* The entries of a block whose tag is that of a hash: 0x80 in each byte of the result that stands for
+ * one of the eight entries from `at` on.  A byte above a match may be marked in vain, none is missed. */
+static inline uint64_t oor_tag_marks(const oor_cached *cached, uint32_t at, uint64_t hash) {
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t differ = oor_load64(cached->tags + at) ^ ones * oor_tag(hash);
+    return (differ - ones) & ~differ & highs;
+}
+
+/* Fetches an entry, most of a usual value with it, and the restart that it hangs on. */
+OOR_FETCHES void oor_entry_prefetch(const oor_block *block, uint32_t at) {
+    const uint8_t *entry = block->data + block->offsets[at];
+    __builtin_prefetch(entry);
+    __builtin_prefetch(entry + 64);
+    __builtin_prefetch(entry + 128);
+    __builtin_prefetch(block->data + block->offsets[at - at % block->interval]);
+}
+
+/* Fetches the first entry that may be the one of a hash. */
+OOR_FETCHES void oor_cached_prefetch(const oor_cached *cached, uint64_t hash) {
+    for (uint32_t at = 0; at < cached->block.count; at += 8) {
+        uint64_t marks = oor_tag_marks(cached, at, hash);
+        uint32_t candidate = marks ? at + (uint32_t)__builtin_ctzll(marks) / 8 : cached->block.count;
+        if (candidate >= cached->block.count) continue;
+        oor_entry_prefetch(&cached->block, candidate);
+        return;
+    }
 }
 
 static inline void oor_cached_visit(oor_cached *cached) {

@@ -301,8 +301,8 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
     atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
     oor_cached *cached = oor_slot_acquire(&table->slots[at]);
     if (cached) {
-        /* Header, tags and offsets lie side by side: their misses overlap. */
-        for (int line = 0; line < 4; line++) __builtin_prefetch((const uint8_t *)cached + line * 64);
+        /* Head, tags and offsets lie side by side: their misses overlap. */
+        oor_slot_prefetch(&table->slots[at]);
         oor_count(counters, COUNT_HITS);
         oor_cached_visit(cached);
         return cached;
@@ -330,25 +330,14 @@ static int key_equals(const oor_entry *entry, const uint8_t *key, size_t key_siz
     return entry->shared == 0 || memcmp(entry->prefix, key, entry->shared) == 0;
 }
 
-/* Finds a key by its tag: eight entries are ruled out at a time. */
+/* Finds a key by its tag: eight entries are ruled out at a time, whole keys decide. */
 static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t key_size, uint64_t hash,
                          oor_value *out) {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t pattern = ones * oor_tag(hash);
     for (uint32_t at = 0; at < cached->block.count; at += 8) {
-        uint64_t differ = oor_load64(cached->tags + at) ^ pattern;
-        /* A byte above a match may be marked in vain, none is missed; whole keys decide. */
-        uint64_t marks = (differ - ones) & ~differ & highs;
-        for (; marks; marks &= marks - 1) {
+        for (uint64_t marks = oor_tag_marks(cached, at, hash); marks; marks &= marks - 1) {
             uint32_t candidate = at + (uint32_t)__builtin_ctzll(marks) / 8;
             if (candidate >= cached->block.count) break;
-            /* The value is far more often near the key's bytes than not: fetch both at once. */
-            const uint8_t *entry_data = cached->block.data + cached->block.offsets[candidate];
-            __builtin_prefetch(entry_data);
-            __builtin_prefetch(entry_data + 64);
-            __builtin_prefetch(entry_data + 128);
-            __builtin_prefetch(cached->block.data +
-                               cached->block.offsets[candidate - candidate % cached->block.interval]);
+            oor_entry_prefetch(&cached->block, candidate);
             oor_entry entry;
             oor_block_entry(&cached->block, candidate, &entry);
             if (!key_equals(&entry, key, key_size)) continue;

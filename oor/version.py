@@ -223,7 +223,6 @@ def _start(table: Table) -> bytes:
 
 _ROOM = 4096
 _KEPT_MAX = 1 << 20
-_rooms: list[tuple[Any, Any]] = []
 _buffers: list[Buffer] = []
 
 
@@ -234,18 +233,26 @@ def _buffer() -> Buffer:
         return Buffer()
 
 
-def _new_room() -> tuple[Any, Any]:
-    room = ffi.new("char[]", _ROOM)
-    return room, ffi.buffer(room)
+class _Reader:
+    """What one lookup at a time needs: the C struct, its room, and a view of the room."""
+
+    __slots__ = ("raw", "room", "version", "view")
+
+    def __init__(self, version: Any, capacity: int) -> None:
+        self.version = version  # the struct holds a bare pointer
+        self.room = ffi.new("char[]", capacity)
+        self.raw = ffi.new("oor_reader *", (version, self.room, capacity))
+        self.view = ffi.buffer(self.room)
 
 
-def _getter(raw: Any) -> Callable[[bytes], bytes | None]:
+def _getter(version: Any) -> Callable[[bytes], bytes | None]:
     """The lookup of one version, with all that it needs at hand: it is the hottest call there is.
 
-    Each call borrows its room from a list: pop and append are atomic, so no two threads share one,
-    and this is faster than memory of the thread's own.
+    Each call borrows a reader from a list: pop and append are atomic, so no two threads share one,
+    and this is faster than a reader of the thread's own.
     """
-    read, take, give = lib.oor_version_read, _rooms.pop, _rooms.append
+    readers: list[tuple[Any, Any, _Reader]] = []
+    read, take, give = lib.oor_read, readers.pop, readers.append
     value_at = lib.OOR_READ_VALUE
     longest = value_at + _ROOM
 
@@ -253,26 +260,26 @@ def _getter(raw: Any) -> Callable[[bytes], bytes | None]:
         try:
             borrowed = take()
         except IndexError:
-            borrowed = _new_room()
-        room, view = borrowed
-        found = read(raw, key, len(key), room, _ROOM)
+            reader = _Reader(version, _ROOM)
+            borrowed = (reader.raw, reader.view, reader)
+        found = read(borrowed[0], key, len(key))
         if found < value_at:
             give(borrowed)
             check(found)
             return None
         if found <= longest:
-            value: bytes = view[: found - value_at]
+            value: bytes = borrowed[1][: found - value_at]
             give(borrowed)
             return value
         give(borrowed)
-        return _get_large(raw, key, found - value_at)
+        return _get_large(version, key, found - value_at)
 
     return get
 
 
-def _get_large(raw: Any, key: bytes, size: int) -> bytes | None:
+def _get_large(version: Any, key: bytes, size: int) -> bytes | None:
     """A value that the room of `get` does not hold. The version does not change, nor does its size."""
-    room = ffi.new("char[]", size)
-    found = check(lib.oor_version_read(raw, key, len(key), room, size))
+    reader = _Reader(version, size)
+    found = check(lib.oor_read(reader.raw, key, len(key)))
     assert found == size + lib.OOR_READ_VALUE, "a version changed under a reader"
-    return bytes(ffi.buffer(room))
+    return bytes(reader.view)
