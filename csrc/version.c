@@ -1,6 +1,7 @@
 /* version.c: looks keys up through all tables of a version, the newest entry first.
  *
- * answer of get_many := list of (bytes | None), as in pickle.h.  Nothing here is written to disk. */
+ * answer of get_many := list of (bytes | None), as in pickle.h.  Nothing here is written to
+ * disk. */
 #include "version.h"
 
 #include <pthread.h>
@@ -11,7 +12,8 @@
 
 enum { LEVELS_MAX = 64, VALUE_KEPT_MAX = 1 << 20, BATCH = 1024, AHEAD = 6 };
 
-oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t levels) {
+oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts,
+                             uint32_t levels) {
     if (levels > LEVELS_MAX) {
         oor_fail(OOR_E_LIMIT, NULL, "%u levels, the limit is %d", levels, LEVELS_MAX);
         return NULL;
@@ -31,7 +33,8 @@ oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_cou
     }
     version->levels = levels;
     atomic_init(&version->holders, 1);
-    for (uint32_t i = 0; i < levels; i++) version->starts[i + 1] = version->starts[i] + level_counts[i];
+    for (uint32_t i = 0; i < levels; i++)
+        version->starts[i + 1] = version->starts[i] + level_counts[i];
     for (size_t i = 0; i < count; i++) {
         oor_table_hold(tables[i]);
         version->tables[i] = tables[i];
@@ -52,8 +55,8 @@ void oor_version_free(oor_version *version) {
     free(version);
 }
 
-uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint8_t *key, size_t key_size,
-                          uint64_t prefix) {
+uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint8_t *key,
+                          size_t key_size, uint64_t prefix) {
     uint32_t low = version->starts[level], high = version->starts[level + 1];
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -117,7 +120,8 @@ static uint8_t *value_room(size_t size) {
     return value_data;
 }
 
-int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value *out) {
+int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size,
+                    oor_value *out) {
     oor_cached *held;
     oor_value value;
     int found = look_up(version, key, key_size, oor_hash(key, key_size), &held, &value);
@@ -125,7 +129,8 @@ int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_s
     uint8_t *room = value_room(value.size);
     if (room) memcpy(room, value.data, value.size);
     oor_cached_release(held);
-    if (!room) return oor_fail(OOR_E_MEMORY, NULL, "no memory for a value of %zu bytes", value.size);
+    if (!room)
+        return oor_fail(OOR_E_MEMORY, NULL, "no memory for a value of %zu bytes", value.size);
     *out = (oor_value){room, value.size};
     return OOR_FOUND;
 }
@@ -163,9 +168,9 @@ typedef struct {
     oor_buffer arena;
 } batch;
 
-/* A lookup misses the processor's cache at four places, one after the other.  The keys that come next
- * take one step each meanwhile: the filter's line, the block's head, the entry, then the lookup itself.
- * Steps change nothing: what they find too early or too late is only slower. */
+/* A lookup misses the processor's cache at four places, one after the other.  The keys that come
+ * next take one step each meanwhile: the filter's line, the block's head, the entry, then the
+ * lookup itself. Steps change nothing: what they find too early or too late is only slower. */
 static void hint_filters(const oor_version *version, const oor_key_ref *ref, hint *to) {
     to->hash = oor_hash(ref->key, ref->key_size);
     uint64_t prefix = oor_key_prefix(ref->key, ref->key_size);
@@ -194,8 +199,8 @@ static void hint_block(const oor_version *version, const oor_key_ref *ref, hint 
         }
         for (; at < end && !to->table; at++) {
             const oor_table *table = version->tables[at];
-            if (!table->filter ||
-                oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes, to->hash))
+            if (!table->filter || oor_filter_may_hold(table->filter, table->filter_lines,
+                                                      table->filter_probes, to->hash))
                 to->table = table;
         }
     }
@@ -212,7 +217,8 @@ static void hint_entry(const hint *from) {
     oor_cached_release(cached);
 }
 
-/* Looks the keys of a batch up in key order, so that neighbours meet the same block while it is near. */
+/* Looks the keys of a batch up in key order, so that neighbours meet the same block while it is
+ * near. */
 static int64_t answer_batch(const oor_version *version, batch *work, uint32_t count) {
     int64_t found_count = 0;
     for (uint32_t i = 0; i < count + 3 * AHEAD; i++) {
@@ -224,7 +230,8 @@ static int64_t answer_batch(const oor_version *version, batch *work, uint32_t co
         const oor_key_ref *ref = &work->refs[i - 3 * AHEAD];
         oor_cached *held;
         oor_value value;
-        int found = look_up(version, ref->key, ref->key_size, work->hints[i - 3 * AHEAD].hash, &held, &value);
+        int found = look_up(version, ref->key, ref->key_size, work->hints[i - 3 * AHEAD].hash,
+                            &held, &value);
         answer *to = &work->answers[ref->index];
         *to = (answer){0, OOR_TOMBSTONE};
         if (found < 0) return found;
@@ -271,7 +278,8 @@ int64_t oor_version_get_many(const oor_version *version, uint64_t count, const u
     out->size = 0;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     batch *work = rc < 0 ? NULL : malloc(sizeof *work);
-    if (!work) return rc < 0 ? rc : oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
+    if (!work)
+        return rc < 0 ? rc : oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
     work->arena = (oor_buffer){0};
     oor_pickle_raw(out, "\x80\x03](", 4);
     int64_t total = 0;
