@@ -96,6 +96,21 @@ def test_tombstones_go_only_when_nothing_below_can_hold_their_key(store):
     assert [table.meta.tombstones for table in bottom.tables()] == [0]
 
 
+def test_tombstones_that_only_the_lower_input_has_are_kept_too(store):
+    """The flushed table spans less than the level below it, whose tombstones hide deeper values."""
+    version = store.levels(
+        [
+            [{b"m": b"new"}],
+            [{b"a": None, b"m": b"old", b"z": None}],
+            [{b"a": b"deep"}, {b"z": b"deep"}],
+        ]
+    )
+    job = Leveled().pick(version, CompactionOptions(l0_trigger=1, table=SMALL))
+    assert job is not None and len(job.inputs) == 2 and len(job.below) == 2
+    after = compacted(store, version, job)
+    assert list(scan(after)) == list(scan(version)) == [(b"m", b"new")]
+
+
 @pytest.mark.parametrize("shape", list(itertools.product([None, b"old", b"gone"], repeat=3)))
 def test_a_deleted_key_never_comes_back_at_any_shape_of_levels(store, shape):
     """One key in three levels, each with a value, a tombstone or nothing."""

@@ -205,6 +205,48 @@ def test_damage_under_valid_checksums_is_an_error_or_harmless_never_a_crash(stor
     assert refused > 500
 
 
+@pytest.mark.parametrize(
+    ("entry", "field", "value", "message"),
+    [
+        (0, 0, 1, "broken restart"),
+        (1, 0, 7, "broken prefix"),
+        (1, 0, 127, "broken prefix"),
+        (2, 1, 100, "entry past its end"),
+        (2, 2, 100, "entry past its end"),
+        (2, 2, 0, "bytes behind its entries"),
+    ],
+)
+def test_an_entry_that_points_outside_its_block_is_named(store, entry, field, value, message):
+    """One block of `key-N` = `v`: entries of 3 + 6 + 1, 3 + 1 + 1 and 3 + 1 + 1 bytes."""
+    model: Model = {b"key-%02d" % i: b"v" for i in range(3)}
+    meta = store.write(model, TableOptions(restart_interval=16))
+    path = store.path(meta.number)
+    data = bytearray(Path(path).read_bytes())
+    data[(0, 10, 15)[entry] + field] = value
+    kind, offset, size = sections(bytes(data))[0]
+    assert (kind, offset, size) == ("block", 0, 20 + 8 + 5)
+    Path(path).write_bytes(resealed(bytes(data), meta.number, offset, size))
+    version = Version([[store.open(meta)]])
+    for read in (lambda: version.get(b"key-01"), lambda: list(scan(version))):
+        with pytest.raises(CorruptionError, match=message):
+            read()
+
+
+def test_fences_that_agree_in_their_first_bytes_lead_to_the_right_block(store):
+    """Keys differ behind a run of zeros, so whole fences decide and not their first 8 bytes."""
+    model: Model = {
+        b"%02d" % group + b"\0" * 10 + b"%03d" % i: b"%d" % i
+        for group in range(3)
+        for i in range(90)
+    }
+    version = Version([[store.table(model)]])
+    assert [version.get(key) for key in model] == list(model.values())
+    assert version.get_many(list(model)) == list(model.values())
+    for key in model:
+        assert next(scan(version, start=key)) == (key, model[key])
+        assert version.get(key + b"\0") is None
+
+
 def test_a_footer_that_lies_under_a_valid_checksum_is_an_error(store):
     meta = store.write(small_model())
     path = store.path(meta.number)
@@ -274,8 +316,11 @@ def test_another_table_under_the_name_is_refused(store):
     rewritten = write_run(store.path(9), wanted.number, [([b"a", b"b"], [b"1", b"3"])], SMALL, 1, 1)
     os.replace(store.path(9), store.path(wanted.number))
     assert rewritten.size == wanted.size
-    with pytest.raises(CorruptionError, match="uid"):
+    with pytest.raises(CorruptionError, match="table uid"):
         store.open(wanted)
+    found = TableMeta.from_json({**rewritten.to_json(), "value_bytes": 3})
+    with pytest.raises(CorruptionError, match="the manifest says"):
+        store.open(found)
 
 
 def test_a_missing_file_is_a_storage_error(store):
