@@ -18,8 +18,8 @@ static uint32_t section_crc(uint64_t number, uint64_t offset, const uint8_t *dat
     return oor_crc32c_mask(oor_crc32c(oor_crc32c(0, salt, sizeof salt), data, size));
 }
 
-int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t offset, uint32_t codec,
-                     uint32_t *crc) {
+int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t offset,
+                     uint32_t codec, uint32_t *crc) {
     assert(start <= out->size);
     /* The place where zstd and lz4 will pack the payload; see oor_section_check. */
     if (codec != OOR_CODEC_NONE)
@@ -33,20 +33,25 @@ int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t of
     return 0;
 }
 
-int oor_section_check(const oor_place *place, const uint8_t *data, size_t size, size_t *payload_size) {
+int oor_section_check(const oor_place *place, const uint8_t *data, size_t size,
+                      size_t *payload_size) {
     if (size < OOR_SECTION_TRAILER_SIZE)
         return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: a section of %zu bytes",
                         (unsigned long long)place->offset, size);
     uint32_t stored = oor_load32(data + size - 4);
     uint32_t computed = section_crc(place->number, place->offset, data, size - 4);
     if (stored != computed)
-        return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: section crc 0x%08x, computed 0x%08x",
+        return oor_fail(OOR_E_CORRUPT, place->path,
+                        "offset %llu: section crc 0x%08x, computed 0x%08x",
                         (unsigned long long)place->offset, stored, computed);
     uint32_t codec = data[size - OOR_SECTION_TRAILER_SIZE];
     if (codec != OOR_CODEC_NONE)
-        return oor_fail(OOR_E_FORMAT, place->path, "offset %llu: codec %u (%s) is not in this build",
+        return oor_fail(OOR_E_FORMAT, place->path,
+                        "offset %llu: codec %u (%s) is not in this build",
                         (unsigned long long)place->offset, codec,
-                        codec == OOR_CODEC_ZSTD ? "zstd" : codec == OOR_CODEC_LZ4 ? "lz4" : "unknown");
+                        codec == OOR_CODEC_ZSTD  ? "zstd"
+                        : codec == OOR_CODEC_LZ4 ? "lz4"
+                                                 : "unknown");
     *payload_size = size - OOR_SECTION_TRAILER_SIZE;
     return 0;
 }
@@ -70,8 +75,9 @@ int oor_block_add(oor_block_writer *writer, oor_buffer *out, const uint8_t *key,
     int rc = oor_buffer_reserve(out, (size_t)OOR_ENTRY_HEADER_SIZE_MAX + key_size + data_size);
     if (rc < 0) return rc;
     int restart = writer->count++ % writer->interval == 0;
-    uint32_t shared = restart ? 0 : shared_size(out->data + writer->restart_key,
-                                                writer->restart_key_size, key, key_size);
+    uint32_t shared = restart ? 0
+                              : shared_size(out->data + writer->restart_key,
+                                            writer->restart_key_size, key, key_size);
     uint8_t *p = out->data + out->size;
     p = oor_varint_write(p, shared);
     p = oor_varint_write(p, key_size - shared);
@@ -97,12 +103,13 @@ int oor_block_end(oor_block_writer *writer, oor_buffer *out) {
 }
 
 static int damaged(const oor_place *place, const char *what) {
-    return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: block %s", (unsigned long long)place->offset,
-                    what);
+    return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: block %s",
+                    (unsigned long long)place->offset, what);
 }
 
 int64_t oor_block_count(const oor_place *place, const uint8_t *payload, size_t size) {
-    if (size < OOR_BLOCK_TAIL_SIZE || size > UINT32_MAX) return damaged(place, "of an impossible size");
+    if (size < OOR_BLOCK_TAIL_SIZE || size > UINT32_MAX)
+        return damaged(place, "of an impossible size");
     uint32_t count = oor_load32(payload + size - 8);
     if (count == 0 || count > (size - OOR_BLOCK_TAIL_SIZE) / OOR_ENTRY_SIZE_MIN)
         return damaged(place, "with an impossible count");
@@ -116,7 +123,8 @@ int oor_block_view(const oor_place *place, const uint8_t *payload, size_t size, 
     uint32_t interval = oor_load32(payload + size - 4), restart_key_size = 0, until_restart = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t shared, suffix_size, value;
-        if (p - payload > OOR_ENTRY_OFFSET_MAX) return damaged(place, "with an entry past its first 64 KiB");
+        if (p - payload > OOR_ENTRY_OFFSET_MAX)
+            return damaged(place, "with an entry past its first 64 KiB");
         offsets[i] = (uint16_t)(p - payload);
         if (end - p >= OOR_ENTRY_SIZE_MIN && p[0] < 128 && p[1] < 128 && p[2] < 128) {
             shared = p[0];

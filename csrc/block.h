@@ -1,11 +1,14 @@
-/* block.h: sections of a table file (payload, codec, checksum) and the data block, one kind of payload.
+/* block.h: sections of a table file (payload, codec, checksum) and the data block, one kind of
+ * payload.
  *
- * Ownership: a block view points into memory of whoever read it; a writer appends to the caller's buffer.
+ * Ownership: a block view points into memory of whoever read it; a writer appends to the caller's
+ *            buffer.
  * Threads:   pure functions; a writer has one owner.
  * Invariants:
  * (1) Nothing inside a section is looked at before its checksum has been verified.
- * (2) A block view exists only for a payload whose every entry was checked to lie inside it, so that
- *     reading through a view needs no more checks, whatever a correctly checksummed block claims. */
+ * (2) A block view exists only for a payload whose every entry was checked to lie inside it, so
+ *     that reading through a view needs no more checks, whatever a correctly checksummed block
+ *     claims. */
 #ifndef OOR_BLOCK_H
 #define OOR_BLOCK_H
 
@@ -27,11 +30,13 @@ typedef struct {
     uint64_t offset; /* of the section */
 } oor_place;
 
-/* Appends codec and checksum behind the payload that starts at `start` of `out`; *crc is as stored. */
-int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t offset, uint32_t codec,
-                     uint32_t *crc);
+/* Appends codec and checksum behind the payload that starts at `start` of `out`; *crc is as
+ * stored. */
+int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t offset,
+                     uint32_t codec, uint32_t *crc);
 /* Verifies a section as read and says how long its payload is.  OOR_E_CORRUPT or OOR_E_FORMAT. */
-int oor_section_check(const oor_place *place, const uint8_t *data, size_t size, size_t *payload_size);
+int oor_section_check(const oor_place *place, const uint8_t *data, size_t size,
+                      size_t *payload_size);
 
 /* One data block being written, behind `start` of a caller's buffer. */
 typedef struct {
@@ -73,7 +78,8 @@ int oor_block_view(const oor_place *place, const uint8_t *payload, size_t size, 
 /* The first entry whose key is at or above `key`; block->count if there is none. */
 uint32_t oor_block_seek(const oor_block *block, const uint8_t *key, size_t key_size);
 
-/* Reads at most OOR_VARINT_SIZE_MAX bytes and none at or past `end`; NULL when there is no varint. */
+/* Reads at most OOR_VARINT_SIZE_MAX bytes and none at or past `end`; NULL when there is no
+ * varint. */
 static inline const uint8_t *oor_varint_read(const uint8_t *p, const uint8_t *end, uint32_t *out) {
     uint32_t value = 0;
     for (uint32_t shift = 0; p < end && shift < 35; shift += 7) {
@@ -141,7 +147,8 @@ static inline int oor_entry_compare(const oor_entry *entry, const uint8_t *key, 
     }
     int order = entry->shared ? memcmp(entry->prefix, key, entry->shared) : 0;
     if (order) return order;
-    return oor_compare(entry->suffix, entry->suffix_size, key + entry->shared, key_size - entry->shared);
+    return oor_compare(entry->suffix, entry->suffix_size, key + entry->shared,
+                       key_size - entry->shared);
 }
 
 static inline uint32_t oor_entry_key_size(const oor_entry *entry) {

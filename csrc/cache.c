@@ -1,13 +1,15 @@
 /* cache.c: which blocks stay in memory.  Nothing here is written to disk.
  *
- * Two queues, first in first out.  A new block enters probation; when room is needed, the oldest block
- * of probation that was found again meanwhile moves to main, one that was not goes.  While probation
- * is under a tenth of the budget, the oldest of main goes instead, or to the end of main if it was
- * found since.  So a walk over everything passes through probation and leaves main as it was.
+ * Two queues, first in first out.  A new block enters probation; when room is needed, the oldest
+ * block of probation that was found again meanwhile moves to main, one that was not goes.  While
+ * probation is under a tenth of the budget, the oldest of main goes instead, or to the end of main
+ * if it was found since.  So a walk over everything passes through probation and leaves main as it
+ * was.
  *
  * Hits take no lock: a slot packs a block's address and the count of its holders into one word.
- * Who lets go lowers the slot's count while the block is still in it; after an eviction, which moves
- * that count into the block, it lowers the block's own.  Whoever brings that to 0 frees the block. */
+ * Who lets go lowers the slot's count while the block is still in it; after an eviction, which
+ * moves that count into the block, it lowers the block's own.  Whoever brings that to 0 frees the
+ * block. */
 #include "cache.h"
 
 #include <pthread.h>
@@ -66,7 +68,8 @@ atomic_uint_least64_t *oor_cache_counters(oor_cache *cache) {
     static _Thread_local unsigned own_stripe; /* + 1; 0: none yet */
     unsigned own = own_stripe;
     if (!own)
-        own = own_stripe = atomic_fetch_add_explicit(&next_stripe, 1, memory_order_relaxed) % STRIPES + 1;
+        own = own_stripe =
+            atomic_fetch_add_explicit(&next_stripe, 1, memory_order_relaxed) % STRIPES + 1;
     return cache->stripes[own - 1].values;
 }
 
@@ -74,11 +77,15 @@ void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out) {
     uint64_t sums[COUNTERS] = {0};
     for (int s = 0; s < STRIPES; s++)
         for (int c = 0; c < COUNTERS; c++) sums[c] += relaxed(&cache->stripes[s].values[c]);
-    *out = (oor_cache_stats){
-        .capacity = relaxed(&cache->capacity), .used = relaxed(&cache->used),
-        .pinned = relaxed(&cache->pinned), .evictions = relaxed(&cache->evictions),
-        .hits = sums[COUNT_HITS], .misses = sums[COUNT_MISSES], .filter_checks = sums[COUNT_CHECKS],
-        .filter_skips = sums[COUNT_SKIPS], .filter_misses = sums[COUNT_VAIN]};
+    *out = (oor_cache_stats){.capacity = relaxed(&cache->capacity),
+                             .used = relaxed(&cache->used),
+                             .pinned = relaxed(&cache->pinned),
+                             .evictions = relaxed(&cache->evictions),
+                             .hits = sums[COUNT_HITS],
+                             .misses = sums[COUNT_MISSES],
+                             .filter_checks = sums[COUNT_CHECKS],
+                             .filter_skips = sums[COUNT_SKIPS],
+                             .filter_misses = sums[COUNT_VAIN]};
 }
 
 /* Fills the tags, with `key` to make keys whole in. */
@@ -95,12 +102,15 @@ oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_
     int64_t found = oor_block_count(place, payload, size);
     if (found < 0) return NULL;
     uint32_t count = (uint32_t)found;
-    size_t tags_size = (size_t)oor_round_up(count, 8), offsets_size = (size_t)count * sizeof(uint16_t);
+    size_t tags_size = (size_t)oor_round_up(count, 8),
+           offsets_size = (size_t)count * sizeof(uint16_t);
     size_t head_size = (size_t)oor_round_up(sizeof(oor_cached) + tags_size + offsets_size, 64);
     oor_cached *cached = aligned_alloc(64, head_size);
     uint8_t *data = malloc(size);
     uint8_t *key = malloc(OOR_KEY_SIZE_MAX);
-    int rc = cached && data && key ? 0 : oor_fail(OOR_E_MEMORY, place->path, "no memory for a block of %zu bytes", size);
+    int rc = cached && data && key
+                 ? 0
+                 : oor_fail(OOR_E_MEMORY, place->path, "no memory for a block of %zu bytes", size);
     if (rc >= 0) {
         memset(cached, 0, head_size);
         memcpy(data, payload, size);
@@ -127,8 +137,10 @@ static void free_cached(oor_cached *cached) {
 void oor_cached_release(oor_cached *cached) {
     if (cached->slot) {
         uint64_t seen = atomic_load_explicit(cached->slot, memory_order_relaxed);
-        while ((seen & OOR_SLOT_ADDRESS) == (uint64_t)(uintptr_t)cached && seen >= OOR_SLOT_ONE_HOLDER) {
-            if (atomic_compare_exchange_weak_explicit(cached->slot, &seen, seen - OOR_SLOT_ONE_HOLDER,
+        while ((seen & OOR_SLOT_ADDRESS) == (uint64_t)(uintptr_t)cached &&
+               seen >= OOR_SLOT_ONE_HOLDER) {
+            if (atomic_compare_exchange_weak_explicit(cached->slot, &seen,
+                                                      seen - OOR_SLOT_ONE_HOLDER,
                                                       memory_order_release, memory_order_relaxed))
                 return;
         }
@@ -182,7 +194,8 @@ static int make_room(oor_cache *cache, uint64_t size) {
     uint64_t budget = capacity > pinned ? capacity - pinned : 0;
     queue *probation = &cache->queues[QUEUE_PROBATION], *main_queue = &cache->queues[QUEUE_MAIN];
     while (relaxed(&cache->used) + size > budget) {
-        int from_probation = probation->oldest && (probation->bytes > budget / 10 || !main_queue->oldest);
+        int from_probation =
+            probation->oldest && (probation->bytes > budget / 10 || !main_queue->oldest);
         oor_cached *oldest = from_probation ? probation->oldest : main_queue->oldest;
         if (!oldest) return 0;
         /* Each move to main's end clears a mark, so a turn without an eviction is finite. */
@@ -199,7 +212,8 @@ static int make_room(oor_cache *cache, uint64_t size) {
 
 void oor_cache_insert(oor_cache *cache, oor_slot *slot, oor_cached *cached) {
     uint64_t address = (uint64_t)(uintptr_t)cached;
-    if (address & ~OOR_SLOT_ADDRESS) return; /* an address wider than a slot: the block is not kept */
+    if (address & ~OOR_SLOT_ADDRESS)
+        return; /* an address wider than a slot: the block is not kept */
     pthread_mutex_lock(&cache->lock);
     /* A block that could push out everything else is no use to anyone. */
     uint64_t capacity = relaxed(&cache->capacity);

@@ -1,13 +1,15 @@
 /* cache.h: blocks in memory within a budget of bytes.
  *
- * Ownership: a cached block belongs to its holders and to the slot it is in; the last to let go frees it.
- *            Slots belong to tables.  A cache counts its tables and outlives the last of them.
+ * Ownership: a cached block belongs to its holders and to the slot it is in; the last to let go
+ *            frees it. Slots belong to tables.  A cache counts its tables and outlives the last of
+ *            them.
  * Threads:   acquire and release touch only the slot and the block, without a lock; insert and drop
  *            take the cache's lock.
  * Invariants:
- * (1) used + pinned <= capacity after every insert, unless pinned alone is above it (then used is 0).
- *     Blocks that were evicted while a reader held them are not counted; each reader holds one.
- * (2) A slot is 0, or 48 bits of a block's address with 16 bits of how many holders came through it.
+ * (1) used + pinned <= capacity after every insert, unless pinned alone is above it (then used is
+ *     0). Blocks that were evicted while a reader held them are not counted; each reader holds one.
+ * (2) A slot is 0, or 48 bits of a block's address with 16 bits of how many holders came through
+ *     it.
  * (3) Only the cache's lock turns a slot from empty to full and back. */
 #ifndef OOR_CACHE_H
 #define OOR_CACHE_H
@@ -15,25 +17,27 @@
 #include <stdatomic.h>
 
 #include "block.h"
+#include "filter.h"
 
 typedef atomic_uint_least64_t oor_slot;
 
 typedef struct oor_cached {
     oor_block block;
-    const uint8_t *tags;    /* one byte of each key's hash, padded to 8 */
-    oor_slot *slot;         /* where it was put; NULL: never cached */
+    const uint8_t *tags;                /* one byte of each key's hash, padded to 8 */
+    oor_slot *slot;                     /* where it was put; NULL: never cached */
     struct oor_cached *next, *previous; /* in its queue */
-    atomic_int_least32_t holders; /* those that the slot no longer counts */
-    atomic_uchar visited;   /* found since it was put or since the hand last passed */
-    uint8_t queue;          /* 0 none, 1 probation, 2 main */
-    uint32_t size;          /* of the allocation */
+    atomic_int_least32_t holders;       /* those that the slot no longer counts */
+    atomic_uchar visited;               /* found since it was put or since the hand last passed */
+    uint8_t queue;                      /* 0 none, 1 probation, 2 main */
+    uint32_t size;                      /* of the allocation */
 } oor_cached;
 
 #define OOR_SLOT_COUNT_SHIFT 48
 #define OOR_SLOT_ONE_HOLDER ((uint64_t)1 << OOR_SLOT_COUNT_SHIFT)
 #define OOR_SLOT_ADDRESS (OOR_SLOT_ONE_HOLDER - 1)
 
-/* A block as read (payload of `size` bytes, verified), copied, checked and indexed; held by the caller. */
+/* A block as read (payload of `size` bytes, verified), copied, checked and indexed; held by the
+ * caller. */
 oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_t size);
 
 /* The block in a slot, held for the caller; NULL: none, or more holders than a slot can count. */
@@ -46,6 +50,48 @@ static inline oor_cached *oor_slot_acquire(oor_slot *slot) {
     return (oor_cached *)(uintptr_t)(seen & OOR_SLOT_ADDRESS);
 }
 
+/* A compiler takes a function that only fetches ahead for one without an effect, and drops its
+ * calls. */
+#define OOR_FETCHES static inline __attribute__((always_inline))
+
+/* Fetches the head of whatever block is in a slot.  An address alone is not looked through: no
+ * hold. */
+OOR_FETCHES void oor_slot_prefetch(oor_slot *slot) {
+    uint64_t seen = atomic_load_explicit(slot, memory_order_relaxed) & OOR_SLOT_ADDRESS;
+    for (uint64_t line = 0; line < 4; line++)
+        __builtin_prefetch((const void *)(uintptr_t)(seen + line * 64));
+}
+
+/* The entries of a block whose tag is that of a hash: 0x80 in each byte of the result that stands
+ * for one of the eight entries from `at` on.  A byte above a match may be marked in vain, none is
+ * missed. */
+static inline uint64_t oor_tag_marks(const oor_cached *cached, uint32_t at, uint64_t hash) {
+    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
+    uint64_t differ = oor_load64(cached->tags + at) ^ ones * oor_tag(hash);
+    return (differ - ones) & ~differ & highs;
+}
+
+/* Fetches an entry, most of a usual value with it, and the restart that it hangs on. */
+OOR_FETCHES void oor_entry_prefetch(const oor_block *block, uint32_t at) {
+    const uint8_t *entry = block->data + block->offsets[at];
+    __builtin_prefetch(entry);
+    __builtin_prefetch(entry + 64);
+    __builtin_prefetch(entry + 128);
+    __builtin_prefetch(block->data + block->offsets[at - at % block->interval]);
+}
+
+/* Fetches the first entry that may be the one of a hash. */
+OOR_FETCHES void oor_cached_prefetch(const oor_cached *cached, uint64_t hash) {
+    for (uint32_t at = 0; at < cached->block.count; at += 8) {
+        uint64_t marks = oor_tag_marks(cached, at, hash);
+        uint32_t candidate =
+            marks ? at + (uint32_t)__builtin_ctzll(marks) / 8 : cached->block.count;
+        if (candidate >= cached->block.count) continue;
+        oor_entry_prefetch(&cached->block, candidate);
+        return;
+    }
+}
+
 static inline void oor_cached_visit(oor_cached *cached) {
     if (!atomic_load_explicit(&cached->visited, memory_order_relaxed))
         atomic_store_explicit(&cached->visited, 1, memory_order_relaxed);
@@ -53,9 +99,17 @@ static inline void oor_cached_visit(oor_cached *cached) {
 
 void oor_cached_release(oor_cached *cached);
 
-enum oor_cache_counter { COUNT_HITS, COUNT_MISSES, COUNT_CHECKS, COUNT_SKIPS, COUNT_VAIN, COUNTERS };
+enum oor_cache_counter {
+    COUNT_HITS,
+    COUNT_MISSES,
+    COUNT_CHECKS,
+    COUNT_SKIPS,
+    COUNT_VAIN,
+    COUNTERS
+};
 
-/* The counters that the calling thread adds to; threads that share them may lose a count to each other. */
+/* The counters that the calling thread adds to; threads that share them may lose a count to each
+ * other. */
 atomic_uint_least64_t *oor_cache_counters(oor_cache *cache);
 
 static inline void oor_count(atomic_uint_least64_t *counters, enum oor_cache_counter which) {

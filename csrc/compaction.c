@@ -1,7 +1,8 @@
 /* compaction.c: merges tables into new ones, without the entries that nobody can see.
  *
  * The bytes: table_read.c.  Of the entries of a key the newest stays; a tombstone goes too when no
- * table below can hold its key.  entries_in = entries_out + shadowed + tombstones, or the work fails. */
+ * table below can hold its key.  entries_in = entries_out + shadowed + tombstones, or the work
+ * fails. */
 #include <stdlib.h>
 
 #include "build.h"
@@ -28,7 +29,8 @@ struct oor_compaction {
 
 static int by_largest(const void *left, const void *right) {
     const oor_table *a = *(oor_table *const *)left, *b = *(oor_table *const *)right;
-    return oor_compare(a->props.largest, a->props.largest_size, b->props.largest, b->props.largest_size);
+    return oor_compare(a->props.largest, a->props.largest_size, b->props.largest,
+                       b->props.largest_size);
 }
 
 oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_count,
@@ -113,19 +115,25 @@ static int start(oor_compaction *work) {
 }
 
 /* Moves the newest entry of the next key to the output, or drops it; the older ones are dropped. */
-static int take(oor_compaction *work, const char *path, uint64_t number, const oor_table_options *options) {
+static int take(oor_compaction *work, const char *path, uint64_t number,
+                const oor_table_options *options) {
     oor_cursor *top = oor_heap_top(&work->heap);
     if (top->value_size == OOR_TOMBSTONE && !may_be_below(work, top->key, top->key_size)) {
         work->counts.tombstones++;
     } else {
-        int rc = work->builder ? 0 : oor_builder_open(path, number, options, OOR_E_CORRUPT, &work->builder);
-        if (rc >= 0) rc = oor_builder_add(work->builder, top->key, top->key_size, top->value, top->value_size);
+        int rc = work->builder
+                     ? 0
+                     : oor_builder_open(path, number, options, OOR_E_CORRUPT, &work->builder);
+        if (rc >= 0)
+            rc = oor_builder_add(work->builder, top->key, top->key_size, top->value,
+                                 top->value_size);
         if (rc < 0) return rc;
         work->counts.entries_out++;
     }
     uint64_t stepped = 0;
-    int rc = work->heap.count == 1 ? oor_heap_step(&work->heap)
-                                   : oor_heap_step_over(&work->heap, top->key, top->key_size, &stepped);
+    int rc = work->heap.count == 1
+                 ? oor_heap_step(&work->heap)
+                 : oor_heap_step_over(&work->heap, top->key, top->key_size, &stepped);
     work->counts.entries_in += stepped ? stepped : 1;
     work->counts.shadowed += stepped ? stepped - 1 : 0;
     return rc;
@@ -136,11 +144,12 @@ static int check_counts(const oor_compaction *work) {
     if (counts->entries_in == work->entries_expected &&
         counts->entries_in == counts->entries_out + counts->shadowed + counts->tombstones)
         return 0;
-    return oor_fail(OOR_E_CORRUPT, work->inputs[0]->path,
-                    "compaction: %llu entries promised, %llu read, %llu written, %llu and %llu dropped",
-                    (unsigned long long)work->entries_expected, (unsigned long long)counts->entries_in,
-                    (unsigned long long)counts->entries_out, (unsigned long long)counts->shadowed,
-                    (unsigned long long)counts->tombstones);
+    return oor_fail(
+        OOR_E_CORRUPT, work->inputs[0]->path,
+        "compaction: %llu entries promised, %llu read, %llu written, %llu and %llu dropped",
+        (unsigned long long)work->entries_expected, (unsigned long long)counts->entries_in,
+        (unsigned long long)counts->entries_out, (unsigned long long)counts->shadowed,
+        (unsigned long long)counts->tombstones);
 }
 
 static int next_table(oor_compaction *work, const char *path, uint64_t number,

@@ -5,8 +5,10 @@
 
 enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10 };
 
-void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse, int uncached) {
-    *cursor = (oor_cursor){.tables = tables, .table_count = count, .reverse = reverse, .uncached = uncached};
+void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
+                     int uncached) {
+    *cursor = (oor_cursor){
+        .tables = tables, .table_count = count, .reverse = reverse, .uncached = uncached};
 }
 
 static void let_go(oor_cursor *cursor) {
@@ -38,7 +40,8 @@ static int read_ahead(oor_cursor *cursor, const oor_table *table, uint64_t want)
         free(cursor->ahead);
         cursor->ahead = malloc(size);
         cursor->ahead_capacity = cursor->ahead ? size : 0;
-        if (!cursor->ahead) return oor_fail(OOR_E_MEMORY, table->path, "no memory for %zu bytes", size);
+        if (!cursor->ahead)
+            return oor_fail(OOR_E_MEMORY, table->path, "no memory for %zu bytes", size);
     }
     int64_t got = oor_io_read(table->fd, table->path, cursor->ahead, size, offset);
     if (got < 0) return (int)got;
@@ -56,7 +59,8 @@ static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t 
     free(cursor->offsets);
     cursor->offsets = malloc((size_t)count * sizeof *cursor->offsets);
     cursor->offsets_capacity = cursor->offsets ? count : 0;
-    return cursor->offsets ? 0 : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
+    return cursor->offsets ? 0
+                           : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
 }
 
 /* The current block out of the bytes read ahead, which are fetched when it is not among them. */
@@ -76,7 +80,8 @@ static int load_past_cache(oor_cursor *cursor, const oor_table *table) {
     int64_t count = rc < 0 ? rc : oor_block_count(&place, section, payload_size);
     if (count >= 0) rc = reserve_offsets(cursor, &place, (uint32_t)count);
     if (count < 0 || rc < 0) return count < 0 ? (int)count : rc;
-    return oor_block_view(&place, section, payload_size, (uint32_t)count, cursor->offsets, &cursor->block);
+    return oor_block_view(&place, section, payload_size, (uint32_t)count, cursor->offsets,
+                          &cursor->block);
 }
 
 static int load_block(oor_cursor *cursor) {

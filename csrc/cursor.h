@@ -1,7 +1,7 @@
 /* cursor.h: walks the entries of one table, or of one level's tables, up or down.
  *
- * Ownership: a cursor belongs to its owner, who keeps the tables held meanwhile.  key and value point
- *            into the cursor or a block it holds, until its next step.
+ * Ownership: a cursor belongs to its owner, who keeps the tables held meanwhile.  key and value
+ *            point into the cursor or a block it holds, until its next step.
  * Threads:   one caller at a time.
  * Invariants:
  * (1) While `valid`, key, key_size, prefix, value and value_size are of the current entry.
@@ -16,15 +16,15 @@ typedef struct {
     oor_table *const *tables; /* in key order */
     uint32_t table_count;
     int reverse;
-    int uncached;       /* never through the cache: a compaction's */
+    int uncached; /* never through the cache: a compaction's */
     int valid;
     uint32_t table_at;
     uint32_t block_at;
     uint32_t entry_at;
-    uint32_t walked;    /* blocks since the start */
+    uint32_t walked; /* blocks since the start */
     oor_block block;
-    oor_cached *held;   /* NULL: the block lies in `ahead` */
-    uint8_t *ahead;     /* bytes of the file from ahead_offset on */
+    oor_cached *held; /* NULL: the block lies in `ahead` */
+    uint8_t *ahead;   /* bytes of the file from ahead_offset on */
     size_t ahead_size;
     size_t ahead_capacity;
     uint64_t ahead_offset;
@@ -37,13 +37,14 @@ typedef struct {
     uint32_t value_size; /* OOR_TOMBSTONE: a deletion */
     const uint8_t *value;
     uint64_t prefix;
-    uint64_t entries;    /* stepped on so far */
+    uint64_t entries; /* stepped on so far */
 } oor_cursor;
 
-void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse, int uncached);
+void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
+                     int uncached);
 void oor_cursor_clear(oor_cursor *cursor);
-/* To the first entry in walking order; with `key`, to the first at or above it, or, walking down, to
- * the first strictly below it.  0, or an error. */
+/* To the first entry in walking order; with `key`, to the first at or above it, or, walking down,
+ * to the first strictly below it.  0, or an error. */
 int oor_cursor_seek(oor_cursor *cursor, const uint8_t *key, size_t key_size);
 /* REQUIRES: cursor->valid. */
 int oor_cursor_next(oor_cursor *cursor);

@@ -11,10 +11,10 @@
 #include "core.h"
 
 enum {
-    OOR_FILTER_LINE = 64,      /* bytes that hold every bit of a key */
-    OOR_FILTER_HASH = 1,       /* the hash below, as stored */
+    OOR_FILTER_LINE = 64, /* bytes that hold every bit of a key */
+    OOR_FILTER_HASH = 1,  /* the hash below, as stored */
     OOR_FILTER_PROBES_MAX = 16,
-    OOR_FILTER_TAIL_SIZE = 8   /* line_count:u32 probes:u8 hash:u8 zero:u16 */
+    OOR_FILTER_TAIL_SIZE = 8 /* line_count:u32 probes:u8 hash:u8 zero:u16 */
 };
 
 __extension__ typedef unsigned __int128 oor_u128;
@@ -47,7 +47,8 @@ static inline uint64_t oor_hash(const uint8_t *key, size_t size) {
     return oor_mix(h, 0x510E527FADE682D1u);
 }
 
-/* A byte of the hash that marks a key inside its block; the filter's probes do not depend on it alone. */
+/* A byte of the hash that marks a key inside its block; the filter's probes do not depend on it
+ * alone. */
 static inline uint8_t oor_tag(uint64_t hash) { return (uint8_t)(hash >> 24); }
 
 /* How many lines `keys` keys at `bits` bits each take, and how many probes serve them best. */
@@ -55,7 +56,8 @@ uint32_t oor_filter_lines(uint64_t keys, uint32_t bits);
 uint32_t oor_filter_probes(uint32_t bits);
 void oor_filter_add(uint8_t *lines, uint32_t line_count, uint32_t probes, uint64_t hash);
 
-static inline const uint8_t *oor_filter_line(const uint8_t *lines, uint32_t line_count, uint64_t hash) {
+static inline const uint8_t *oor_filter_line(const uint8_t *lines, uint32_t line_count,
+                                             uint64_t hash) {
     return lines + ((hash >> 32) * line_count >> 32) * OOR_FILTER_LINE;
 }
 

@@ -28,7 +28,9 @@ static void sink(oor_heap *heap) {
     oor_heap_item item = heap->items[0];
     uint32_t at = 0;
     for (uint32_t child = 1; child < heap->count; child = 2 * at + 1) {
-        if (child + 1 < heap->count && comes_first(heap, &heap->items[child + 1], &heap->items[child])) child++;
+        if (child + 1 < heap->count &&
+            comes_first(heap, &heap->items[child + 1], &heap->items[child]))
+            child++;
         if (comes_first(heap, &item, &heap->items[child])) break;
         heap->items[at] = heap->items[child];
         at = child;

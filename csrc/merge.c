@@ -1,4 +1,5 @@
-/* merge.c: walks all tables of a version and one run of newer pairs as one ordered run of live pairs.
+/* merge.c: walks all tables of a version and one run of newer pairs as one ordered run of live
+ * pairs.
  *
  * answer := list of (key value 0x86), or of key, as in pickle.h.  Nothing here is written to disk.
  *
@@ -13,7 +14,7 @@
 
 /* The newer pairs, as given last. */
 typedef struct {
-    uint8_t *data;     /* keys, then values */
+    uint8_t *data; /* keys, then values */
     const uint8_t *key, *value;
     uint32_t *key_sizes, *value_sizes;
     size_t count, at;
@@ -46,7 +47,8 @@ static int add_cursors(oor_merge *merge, const uint8_t *from, size_t from_size) 
             oor_cursor_init(cursor, version->tables + i, 1, reverse, 0);
         } else {
             uint32_t level = i - newest + 1, start = version->starts[level];
-            oor_cursor_init(cursor, version->tables + start, version->starts[level + 1] - start, reverse, 0);
+            oor_cursor_init(cursor, version->tables + start, version->starts[level + 1] - start,
+                            reverse, 0);
         }
         rc = oor_cursor_seek(cursor, from, from_size);
         if (rc >= 0 && cursor->valid) oor_heap_push(&merge->heap, cursor, i);
@@ -113,7 +115,8 @@ int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size
     newer->key_sizes = malloc((size_t)count * 2 * sizeof(uint32_t) + 1);
     if (!newer->data || !newer->key_sizes) {
         clear_window(newer);
-        return oor_fail(OOR_E_MEMORY, NULL, "no memory for a window of %llu pairs", (unsigned long long)count);
+        return oor_fail(OOR_E_MEMORY, NULL, "no memory for a window of %llu pairs",
+                        (unsigned long long)count);
     }
     newer->value_sizes = newer->key_sizes + count;
     if (keys_size) memcpy(newer->data, keys, keys_size);
@@ -131,7 +134,8 @@ int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size
 
 static void step_window(window *newer) {
     newer->key += newer->key_sizes[newer->at];
-    if (newer->value_sizes[newer->at] != OOR_TOMBSTONE) newer->value += newer->value_sizes[newer->at];
+    if (newer->value_sizes[newer->at] != OOR_TOMBSTONE)
+        newer->value += newer->value_sizes[newer->at];
     newer->at++;
 }
 
@@ -158,14 +162,15 @@ static int emit(const oor_merge *merge, oor_buffer *out, const uint8_t *key, uin
     return 0;
 }
 
-/* Emits the current pair of the tables or of the window, whichever comes first, and steps over every
- * other entry of its key.  1: a pair, 0: a tombstone. */
+/* Emits the current pair of the tables or of the window, whichever comes first, and steps over
+ * every other entry of its key.  1: a pair, 0: a tombstone. */
 static int take_table(oor_merge *merge, oor_buffer *out) {
     oor_heap *heap = &merge->heap;
     oor_cursor *top = oor_heap_top(heap);
     int alone = heap->count == 1, live = top->value_size != OOR_TOMBSTONE;
     int rc = live ? emit(merge, out, top->key, top->key_size, top->value, top->value_size) : 0;
-    if (rc >= 0) rc = alone ? oor_heap_step(heap) : oor_heap_step_over(heap, top->key, top->key_size, NULL);
+    if (rc >= 0)
+        rc = alone ? oor_heap_step(heap) : oor_heap_step_over(heap, top->key, top->key_size, NULL);
     return rc < 0 ? rc : live;
 }
 
@@ -180,7 +185,8 @@ static int take_window(oor_merge *merge, oor_buffer *out) {
     return rc < 0 ? rc : live;
 }
 
-/* One step of the walk: 1 a pair was emitted, 0 none, else an oor_merge_step in *ended or an error. */
+/* One step of the walk: 1 a pair was emitted, 0 none, else an oor_merge_step in *ended or an
+ * error. */
 static int step(oor_merge *merge, oor_buffer *out, int *ended) {
     window *newer = &merge->newer;
     if (newer->at == newer->count && !newer->last) {

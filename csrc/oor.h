@@ -417,10 +417,17 @@ oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_cou
 void oor_version_free(oor_version *version);
 int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value *out);
 enum oor_read { OOR_READ_ABSENT = 0, OOR_READ_DELETED = 1, OOR_READ_VALUE = 2 };
-/* The same into memory of the caller's: OOR_READ_VALUE + the value's size, else an oor_read.  A value
- * that is larger than `capacity` is not copied: the caller asks again with more room. */
-int64_t oor_version_read(const oor_version *version, const char *key, size_t key_size, char *out,
-                         size_t capacity);
+
+/* What a lookup into memory of the caller's needs beside the key; one call at a time uses it. */
+typedef struct {
+    const oor_version *version;
+    char *room;
+    size_t capacity;
+} oor_reader;
+
+/* As oor_version_get, into the reader's room: OOR_READ_VALUE + the value's size, else an oor_read.  A
+ * value that is larger than the room is not copied: the caller asks again with a larger one. */
+int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
 /* A pickled list of value or None, in the order asked, in `out`; returns how many were found. */
 int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
                              size_t keys_size, const uint32_t *key_sizes, oor_buffer *out);

@@ -61,7 +61,8 @@ int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_s
     if (rc >= 0) rc = reserve_pairs(run, count);
     if (rc < 0) return rc;
     chunk *added = malloc(sizeof *added + keys_size + values_size);
-    if (!added) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", keys_size + values_size);
+    if (!added)
+        return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", keys_size + values_size);
     added->next = run->chunks;
     run->chunks = added;
     if (keys_size) memcpy(added->data, keys, keys_size);
@@ -103,7 +104,8 @@ static int keep_keys(oor_run *run, oor_table_props *props) {
 int oor_run_write(oor_run *run, const char *path, uint64_t number, const oor_table_options *options,
                   uint64_t first_lsn, uint64_t last_lsn, oor_table_props *out) {
     if (run->count == 0) return oor_fail(OOR_E_LIMIT, path, "a table of no pairs");
-    if (first_lsn > last_lsn) return oor_fail(OOR_E_LIMIT, path, "an LSN range that ends before it starts");
+    if (first_lsn > last_lsn)
+        return oor_fail(OOR_E_LIMIT, path, "an LSN range that ends before it starts");
     oor_builder *builder = NULL;
     oor_key_ref *refs = sorted_refs(run);
     int rc = refs ? oor_builder_open(path, number, options, OOR_E_LIMIT, &builder) : OOR_E_MEMORY;

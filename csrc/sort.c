@@ -1,4 +1,5 @@
-/* sort.c: radix over 8 bytes of each key, then comparison where those are equal.  In memory only. */
+/* sort.c: radix over 8 bytes of each key, then comparison where those are equal.  In memory
+ * only. */
 #include "sort.h"
 
 #include <stdlib.h>
@@ -53,7 +54,8 @@ void oor_sort_keys(oor_key_ref *refs, oor_key_ref *spare, size_t count) {
             digits[d][v] = place;
             place += of_digit;
         }
-        for (size_t i = 0; i < count; i++) to[digits[d][from[i].prefix >> (8 * d) & 255]++] = from[i];
+        for (size_t i = 0; i < count; i++)
+            to[digits[d][from[i].prefix >> (8 * d) & 255]++] = from[i];
         oor_key_ref *swap = from;
         from = to;
         to = swap;

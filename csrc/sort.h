@@ -3,7 +3,8 @@
  * Ownership: the caller's arrays; key bytes are only read.
  * Threads:   pure functions.
  * Invariants:
- * (1) `prefix` of a reference is oor_key_prefix of its key behind `common` bytes that all keys share. */
+ * (1) `prefix` of a reference is oor_key_prefix of its key behind `common` bytes that all keys
+ *     share. */
 #ifndef OOR_SORT_H
 #define OOR_SORT_H
 

@@ -1,12 +1,13 @@
 /* table.h: an open table: its footer, its pinned index and filter, its blocks.
  *
- * Ownership: a table counts its holders (versions, merges, compactions, the caller of oor_table_open);
- *            the last one to let go closes the file.  A table holds its cache.
+ * Ownership: a table counts its holders (versions, merges, compactions, the caller of
+ *            oor_table_open); the last one to let go closes the file.  A table holds its cache.
  * Threads:   everything but open and the last release is safe for all callers at once.
  * Invariants:
  * (1) What is pinned was verified when the table was opened and never changes.
  * (2) fence[i] <= every key of block i < fence[i + 1]; fence[0] is empty.
- * (3) Sections lie one behind the other and cover the file: block*, filter, index, properties, footer. */
+ * (3) Sections lie one behind the other and cover the file: block*, filter, index, properties,
+ *     footer. */
 #ifndef OOR_TABLE_H
 #define OOR_TABLE_H
 
@@ -16,7 +17,8 @@
 #include "cache.h"
 #include "filter.h"
 
-/* The footer: the last OOR_FOOTER_SIZE bytes; size and place of the checksum are those of every version. */
+/* The footer: the last OOR_FOOTER_SIZE bytes; size and place of the checksum are those of every
+ * version. */
 enum {
     FOOTER_FILTER_OFFSET = 0,
     FOOTER_FILTER_SIZE = FOOTER_FILTER_OFFSET + 8, /* with trailer; 0: no filter */
@@ -68,13 +70,13 @@ struct oor_table {
     const uint8_t *filter; /* NULL: none */
     uint32_t filter_lines;
     uint32_t filter_probes;
-    uint64_t *prefixes;    /* of each fence, behind the bytes that fences have in common */
-    oor_slot *slots;       /* of each block, in the cache */
+    uint64_t *prefixes; /* of each fence, behind the bytes that fences have in common */
+    oor_slot *slots;    /* of each block, in the cache */
     uint32_t block_count;
-    uint32_t common_size;  /* how many bytes all fences but the empty first one have in common */
-    uint32_t *fences;      /* offset of each fence in `index`; its size is the u16 before it */
-    uint64_t *offsets;     /* of each block in the file, and the end of the last */
-    const uint8_t *index;  /* the payload */
+    uint32_t common_size; /* how many bytes all fences but the empty first one have in common */
+    uint32_t *fences;     /* offset of each fence in `index`; its size is the u16 before it */
+    uint64_t *offsets;    /* of each block in the file, and the end of the last */
+    const uint8_t *index; /* the payload */
     oor_cache *cache;
     uint64_t smallest_prefix;
     uint64_t largest_prefix;
@@ -98,12 +100,15 @@ void oor_table_hold(oor_table *table);
 void oor_table_release(oor_table *table);
 
 /* Index of the block that holds `key`, if any does. */
-uint32_t oor_table_find_block(const oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix);
-/* Block `at` through the cache, held for the caller until oor_cached_release; NULL: an error is set. */
+uint32_t oor_table_find_block(const oor_table *table, const uint8_t *key, size_t key_size,
+                              uint64_t prefix);
+/* Block `at` through the cache, held for the caller until oor_cached_release; NULL: an error is
+ * set. */
 oor_cached *oor_table_block(oor_table *table, uint32_t at);
-/* Looks `key` up: an oor_lookup or an error.  On OOR_FOUND the value lies in *held, the caller's to release. */
-int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix, uint64_t hash,
-                  oor_cached **held, oor_value *out);
+/* Looks `key` up: an oor_lookup or an error.  On OOR_FOUND the value lies in *held, the caller's to
+ * release. */
+int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
+                  uint64_t hash, oor_cached **held, oor_value *out);
 
 static inline oor_place oor_table_place(const oor_table *table, uint32_t at) {
     return (oor_place){table->path, table->props.number, table->offsets[at]};

@@ -17,12 +17,12 @@ struct oor_builder {
     int order_code;
     uint64_t number;
     oor_table_options options;
-    oor_buffer out;       /* not yet written; starts at `written` in the file */
+    oor_buffer out; /* not yet written; starts at `written` in the file */
     uint64_t written;
     oor_block_writer block;
     int block_open;
     oor_buffer index;
-    size_t fence_start;   /* of the open block, in `index` */
+    size_t fence_start; /* of the open block, in `index` */
     uint64_t *hashes;
     size_t hashes_capacity;
     uint64_t uid;
@@ -33,15 +33,17 @@ struct oor_builder {
 static int check_options(const oor_table_options *options, const char *path) {
     if (options->codec != OOR_CODEC_NONE)
         return oor_fail(OOR_E_FORMAT, path, "codec %u is not in this build", options->codec);
-    if (options->block_size < 64 || options->block_size > OOR_ENTRY_OFFSET_MAX + 1 || options->restart_interval < 1 ||
-        options->restart_interval > 1 << 16 || options->filter_bits > 64)
-        return oor_fail(OOR_E_LIMIT, path, "table options: block of %u bytes, restart every %u, %u filter bits",
+    if (options->block_size < 64 || options->block_size > OOR_ENTRY_OFFSET_MAX + 1 ||
+        options->restart_interval < 1 || options->restart_interval > 1 << 16 ||
+        options->filter_bits > 64)
+        return oor_fail(OOR_E_LIMIT, path,
+                        "table options: block of %u bytes, restart every %u, %u filter bits",
                         options->block_size, options->restart_interval, options->filter_bits);
     return 0;
 }
 
-int oor_builder_open(const char *path, uint64_t number, const oor_table_options *options, int order_code,
-                     oor_builder **out) {
+int oor_builder_open(const char *path, uint64_t number, const oor_table_options *options,
+                     int order_code, oor_builder **out) {
     int rc = check_options(options, path);
     if (rc < 0) return rc;
     oor_builder *builder = calloc(1, sizeof *builder);
@@ -77,7 +79,9 @@ void oor_builder_free(oor_builder *builder) {
     free(builder);
 }
 
-uint64_t oor_builder_size(const oor_builder *builder) { return builder->written + builder->out.size; }
+uint64_t oor_builder_size(const oor_builder *builder) {
+    return builder->written + builder->out.size;
+}
 
 /* Sends whole multiples of WRITE_SIZE, or with `all` everything. */
 static int write_out(oor_builder *builder, int all) {
@@ -85,7 +89,8 @@ static int write_out(oor_builder *builder, int all) {
     size_t size = all ? out->size : out->size / WRITE_SIZE * WRITE_SIZE;
     for (size_t at = 0; at < size; at += WRITE_SIZE) {
         size_t part = size - at < WRITE_SIZE ? size - at : WRITE_SIZE;
-        int rc = oor_io_write(builder->fd, builder->path, out->data + at, part, builder->written + at);
+        int rc =
+            oor_io_write(builder->fd, builder->path, out->data + at, part, builder->written + at);
         if (rc < 0) return rc;
     }
     builder->written += size;
@@ -97,7 +102,8 @@ static int write_out(oor_builder *builder, int all) {
 /* Seals what was appended since `start` as a section. */
 static int end_section(oor_builder *builder, size_t start, uint32_t codec) {
     uint32_t crc;
-    int rc = oor_section_seal(&builder->out, start, builder->number, builder->written + start, codec, &crc);
+    int rc = oor_section_seal(&builder->out, start, builder->number, builder->written + start,
+                              codec, &crc);
     if (rc >= 0) builder->uid = oor_uid_add(builder->uid, crc);
     return rc;
 }
@@ -146,7 +152,8 @@ static int add_hash(oor_builder *builder, uint64_t hash) {
     if (builder->props.entries == builder->hashes_capacity) {
         size_t capacity = builder->hashes_capacity ? builder->hashes_capacity * 2 : 4096;
         uint64_t *hashes = realloc(builder->hashes, capacity * sizeof *hashes);
-        if (!hashes) return oor_fail(OOR_E_MEMORY, builder->path, "no memory for %zu hashes", capacity);
+        if (!hashes)
+            return oor_fail(OOR_E_MEMORY, builder->path, "no memory for %zu hashes", capacity);
         builder->hashes = hashes;
         builder->hashes_capacity = capacity;
     }
@@ -154,15 +161,18 @@ static int add_hash(oor_builder *builder, uint64_t hash) {
     return 0;
 }
 
-int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                    uint32_t value_size) {
+int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size,
+                    const uint8_t *value, uint32_t value_size) {
     oor_table_props *props = &builder->props;
-    if (props->entries > 0 && oor_compare(builder->largest.data, builder->largest.size, key, key_size) >= 0)
-        return oor_fail(builder->order_code, builder->path, "entry %llu: the key is not above the one before",
+    if (props->entries > 0 &&
+        oor_compare(builder->largest.data, builder->largest.size, key, key_size) >= 0)
+        return oor_fail(builder->order_code, builder->path,
+                        "entry %llu: the key is not above the one before",
                         (unsigned long long)props->entries);
     int rc = builder->block_open ? 0 : begin_block(builder, key, key_size);
     if (rc >= 0) rc = add_hash(builder, builder->options.filter_bits ? oor_hash(key, key_size) : 0);
-    if (rc >= 0) rc = oor_block_add(&builder->block, &builder->out, key, key_size, value, value_size);
+    if (rc >= 0)
+        rc = oor_block_add(&builder->block, &builder->out, key, key_size, value, value_size);
     if (rc >= 0 && props->entries == 0) rc = set_key(&builder->smallest, key, key_size);
     if (rc >= 0) rc = set_key(&builder->largest, key, key_size);
     if (rc < 0) return rc;
@@ -173,7 +183,9 @@ int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size,
     } else {
         props->value_bytes += value_size;
     }
-    return builder->out.size - builder->block.start >= builder->options.block_size ? end_block(builder) : 0;
+    return builder->out.size - builder->block.start >= builder->options.block_size
+               ? end_block(builder)
+               : 0;
 }
 
 static int write_filter(oor_builder *builder) {
@@ -186,7 +198,8 @@ static int write_filter(oor_builder *builder) {
     if (rc < 0) return rc;
     uint8_t *p = out->data + start;
     memset(p, 0, size + OOR_FILTER_TAIL_SIZE);
-    for (uint64_t i = 0; i < builder->props.entries; i++) oor_filter_add(p, lines, probes, builder->hashes[i]);
+    for (uint64_t i = 0; i < builder->props.entries; i++)
+        oor_filter_add(p, lines, probes, builder->hashes[i]);
     oor_store32(p + size, lines);
     p[size + 4] = (uint8_t)probes;
     p[size + 5] = OOR_FILTER_HASH;
@@ -251,7 +264,8 @@ static int write_footer(oor_builder *builder, const uint64_t *ends) {
     return write_out(builder, 1);
 }
 
-int oor_builder_finish(oor_builder *builder, uint64_t first_lsn, uint64_t last_lsn, oor_table_props *out) {
+int oor_builder_finish(oor_builder *builder, uint64_t first_lsn, uint64_t last_lsn,
+                       oor_table_props *out) {
     oor_table_props *props = &builder->props;
     assert(props->entries > 0 && first_lsn <= last_lsn);
     props->first_lsn = first_lsn;

@@ -7,8 +7,8 @@
  *               last_lsn:u64 smallest_size:u32 largest_size:u32 smallest largest
  * footer     := filter_offset:u64 filter_size:u64 index_offset:u64 index_size:u64 props_offset:u64
  *               props_size:u64 number:u64 file_size:u64 uid:u64 version:u32 crc:u32 "oortable"
- * section, block: block.c; filter: filter.c.  footer.crc is a masked CRC32C of the 76 bytes before it
- * and the magic behind it. */
+ * section, block: block.c; filter: filter.c.  footer.crc is a masked CRC32C of the 76 bytes before
+ * it and the magic behind it. */
 #include "table.h"
 
 #include <stdlib.h>
@@ -18,7 +18,8 @@ static int damaged(const oor_table *table, const char *what) {
 }
 
 static int no_memory(const oor_table *table, uint64_t size) {
-    return oor_fail(OOR_E_MEMORY, table->path, "no memory for %llu bytes", (unsigned long long)size);
+    return oor_fail(OOR_E_MEMORY, table->path, "no memory for %llu bytes",
+                    (unsigned long long)size);
 }
 
 static int read_whole(const oor_table *table, uint8_t *data, size_t size, uint64_t offset) {
@@ -35,7 +36,8 @@ static int check_footer(const oor_table *table, const uint8_t *footer) {
         return damaged(table, "no table: the magic is missing");
     uint32_t stored = oor_load32(footer + FOOTER_CRC), computed = oor_footer_crc(footer);
     if (stored != computed)
-        return oor_fail(OOR_E_CORRUPT, table->path, "footer crc 0x%08x, computed 0x%08x", stored, computed);
+        return oor_fail(OOR_E_CORRUPT, table->path, "footer crc 0x%08x, computed 0x%08x", stored,
+                        computed);
     uint32_t version = oor_load32(footer + FOOTER_VERSION);
     if (version != OOR_TABLE_FORMAT)
         return oor_fail(OOR_E_FORMAT, table->path, "table format %u, this build reads %d", version,
@@ -48,8 +50,9 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
     int64_t size = oor_io_size(table->fd, table->path);
     if (size < 0) return (int)size;
     if ((uint64_t)size != file_size || file_size < OOR_FOOTER_SIZE)
-        return oor_fail(OOR_E_CORRUPT, table->path, "the file has %lld bytes, the manifest says %llu",
-                        (long long)size, (unsigned long long)file_size);
+        return oor_fail(OOR_E_CORRUPT, table->path,
+                        "the file has %lld bytes, the manifest says %llu", (long long)size,
+                        (unsigned long long)file_size);
     uint8_t footer[OOR_FOOTER_SIZE];
     int rc = read_whole(table, footer, sizeof footer, file_size - OOR_FOOTER_SIZE);
     if (rc >= 0) rc = check_footer(table, footer);
@@ -65,7 +68,8 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
     table->props.uid = oor_load64(footer + FOOTER_UID);
     if (table->props.number != number || table->props.file_size != file_size)
         return oor_fail(OOR_E_CORRUPT, table->path, "this is table %llu of %llu bytes",
-                        (unsigned long long)table->props.number, (unsigned long long)table->props.file_size);
+                        (unsigned long long)table->props.number,
+                        (unsigned long long)table->props.file_size);
     if (uid && table->props.uid != uid)
         return oor_fail(OOR_E_CORRUPT, table->path, "table uid %016llx, the manifest says %016llx",
                         (unsigned long long)table->props.uid, (unsigned long long)uid);
@@ -80,7 +84,8 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
 }
 
 /* Reads one pinned section whole and verifies it; *out is freed with the table. */
-static int read_section(oor_table *table, uint64_t offset, uint64_t size, uint8_t **out, size_t *payload) {
+static int read_section(oor_table *table, uint64_t offset, uint64_t size, uint8_t **out,
+                        size_t *payload) {
     *out = aligned_alloc(OOR_FILTER_LINE, (size_t)oor_round_up(size ? size : 1, OOR_FILTER_LINE));
     if (!*out) return no_memory(table, size);
     int rc = read_whole(table, *out, (size_t)size, offset);
@@ -90,7 +95,8 @@ static int read_section(oor_table *table, uint64_t offset, uint64_t size, uint8_
 
 static int open_props(oor_table *table) {
     size_t size;
-    int rc = read_section(table, table->props_offset, table->props_section_size, &table->props_section, &size);
+    int rc = read_section(table, table->props_offset, table->props_section_size,
+                          &table->props_section, &size);
     if (rc < 0) return rc;
     const uint8_t *p = table->props_section;
     if (size < OOR_PROPS_SIZE_MIN) return damaged(table, "properties too short");
@@ -106,8 +112,8 @@ static int open_props(oor_table *table) {
     props->largest_size = oor_load32(p + PROPS_LARGEST_SIZE);
     if (props->smallest_size > OOR_KEY_SIZE_MAX || props->largest_size > OOR_KEY_SIZE_MAX ||
         size != (size_t)OOR_PROPS_SIZE_MIN + props->smallest_size + props->largest_size ||
-        props->blocks == 0 || props->entries < props->blocks || props->tombstones > props->entries ||
-        props->first_lsn > props->last_lsn)
+        props->blocks == 0 || props->entries < props->blocks ||
+        props->tombstones > props->entries || props->first_lsn > props->last_lsn)
         return damaged(table, "properties that contradict themselves");
     props->smallest = p + OOR_PROPS_SIZE_MIN;
     props->largest = props->smallest + props->smallest_size;
@@ -152,7 +158,8 @@ static int parse_index(oor_table *table, const uint8_t *p, size_t size) {
         offset += block_size;
     }
     table->offsets[table->block_count] = offset;
-    if (p != end || offset != table->filter_offset) return damaged(table, "index that does not cover the blocks");
+    if (p != end || offset != table->filter_offset)
+        return damaged(table, "index that does not cover the blocks");
     return 0;
 }
 
@@ -174,7 +181,8 @@ static void index_prefixes(oor_table *table) {
 
 static int open_index(oor_table *table) {
     size_t size;
-    int rc = read_section(table, table->index_offset, table->index_section_size, &table->index_section, &size);
+    int rc = read_section(table, table->index_offset, table->index_section_size,
+                          &table->index_section, &size);
     if (rc < 0) return rc;
     if (size > UINT32_MAX || table->props.blocks > size / OOR_INDEX_ENTRY_SIZE_MIN)
         return damaged(table, "index too short for the blocks of the properties");
@@ -189,8 +197,8 @@ static int open_index(oor_table *table) {
 static int open_filter(oor_table *table) {
     if (table->filter_section_size == 0) return 0;
     size_t size;
-    int rc = read_section(table, table->filter_offset, table->filter_section_size, &table->filter_section,
-                          &size);
+    int rc = read_section(table, table->filter_offset, table->filter_section_size,
+                          &table->filter_section, &size);
     if (rc < 0) return rc;
     if (size < OOR_FILTER_TAIL_SIZE) return damaged(table, "filter too short");
     const uint8_t *tail = table->filter_section + size - OOR_FILTER_TAIL_SIZE;
@@ -199,14 +207,15 @@ static int open_filter(oor_table *table) {
     if (tail[5] != OOR_FILTER_HASH)
         return oor_fail(OOR_E_FORMAT, table->path, "filter hash %u is not in this build", tail[5]);
     if ((uint64_t)table->filter_lines * OOR_FILTER_LINE != size - OOR_FILTER_TAIL_SIZE ||
-        table->filter_lines == 0 || table->filter_probes == 0 || table->filter_probes > OOR_FILTER_PROBES_MAX)
+        table->filter_lines == 0 || table->filter_probes == 0 ||
+        table->filter_probes > OOR_FILTER_PROBES_MAX)
         return damaged(table, "filter that contradicts itself");
     table->filter = table->filter_section;
     return 0;
 }
 
-int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid, oor_cache *cache,
-                   oor_table **out) {
+int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid,
+                   oor_cache *cache, oor_table **out) {
     oor_table *table = calloc(1, sizeof *table);
     if (!table) return oor_fail(OOR_E_MEMORY, path, "no memory for a table");
     table->fd = -1;
@@ -225,8 +234,8 @@ int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64
         return rc;
     }
     table->cache = cache;
-    table->pinned = table->filter_section_size + table->index_section_size + table->props_section_size +
-                    (uint64_t)table->block_count * 28 + sizeof *table;
+    table->pinned = table->filter_section_size + table->index_section_size +
+                    table->props_section_size + (uint64_t)table->block_count * 28 + sizeof *table;
     oor_cache_hold(cache);
     oor_cache_pin(cache, (int64_t)table->pinned);
     *out = table;
@@ -260,7 +269,8 @@ void oor_table_close(oor_table *table) { oor_table_release(table); }
 void oor_table_read_props(const oor_table *table, oor_table_props *out) { *out = table->props; }
 
 /* Fences with the same 8 bytes: whole keys decide which is the last at or below `key`. */
-static uint32_t find_among_equals(const oor_table *table, uint32_t at, const uint8_t *key, size_t key_size) {
+static uint32_t find_among_equals(const oor_table *table, uint32_t at, const uint8_t *key,
+                                  size_t key_size) {
     uint32_t low = at, high = at;
     while (low > 1 && table->prefixes[low - 1] == table->prefixes[at]) low--;
     while (low <= high) { /* fences below low are at or below key, those above high are above it */
@@ -275,7 +285,8 @@ static uint32_t find_among_equals(const oor_table *table, uint32_t at, const uin
     return low - 1;
 }
 
-uint32_t oor_table_find_block(const oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix) {
+uint32_t oor_table_find_block(const oor_table *table, const uint8_t *key, size_t key_size,
+                              uint64_t prefix) {
     uint32_t count = table->block_count, common = table->common_size;
     if (count == 1) return 0;
     if (common) {
@@ -301,8 +312,8 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
     atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
     oor_cached *cached = oor_slot_acquire(&table->slots[at]);
     if (cached) {
-        /* Header, tags and offsets lie side by side: their misses overlap. */
-        for (int line = 0; line < 4; line++) __builtin_prefetch((const uint8_t *)cached + line * 64);
+        /* Head, tags and offsets lie side by side: their misses overlap. */
+        oor_slot_prefetch(&table->slots[at]);
         oor_count(counters, COUNT_HITS);
         oor_cached_visit(cached);
         return cached;
@@ -326,29 +337,19 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
 
 static int key_equals(const oor_entry *entry, const uint8_t *key, size_t key_size) {
     if (oor_entry_key_size(entry) != key_size) return 0;
-    if (entry->suffix_size && memcmp(entry->suffix, key + entry->shared, entry->suffix_size) != 0) return 0;
+    if (entry->suffix_size && memcmp(entry->suffix, key + entry->shared, entry->suffix_size) != 0)
+        return 0;
     return entry->shared == 0 || memcmp(entry->prefix, key, entry->shared) == 0;
 }
 
-/* Finds a key by its tag: eight entries are ruled out at a time. */
-static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t key_size, uint64_t hash,
-                         oor_value *out) {
-    const uint64_t ones = 0x0101010101010101u, highs = 0x8080808080808080u;
-    uint64_t pattern = ones * oor_tag(hash);
+/* Finds a key by its tag: eight entries are ruled out at a time, whole keys decide. */
+static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t key_size,
+                         uint64_t hash, oor_value *out) {
     for (uint32_t at = 0; at < cached->block.count; at += 8) {
-        uint64_t differ = oor_load64(cached->tags + at) ^ pattern;
-        /* A byte above a match may be marked in vain, none is missed; whole keys decide. */
-        uint64_t marks = (differ - ones) & ~differ & highs;
-        for (; marks; marks &= marks - 1) {
+        for (uint64_t marks = oor_tag_marks(cached, at, hash); marks; marks &= marks - 1) {
             uint32_t candidate = at + (uint32_t)__builtin_ctzll(marks) / 8;
             if (candidate >= cached->block.count) break;
-            /* The value is far more often near the key's bytes than not: fetch both at once. */
-            const uint8_t *entry_data = cached->block.data + cached->block.offsets[candidate];
-            __builtin_prefetch(entry_data);
-            __builtin_prefetch(entry_data + 64);
-            __builtin_prefetch(entry_data + 128);
-            __builtin_prefetch(cached->block.data +
-                               cached->block.offsets[candidate - candidate % cached->block.interval]);
+            oor_entry_prefetch(&cached->block, candidate);
             oor_entry entry;
             oor_block_entry(&cached->block, candidate, &entry);
             if (!key_equals(&entry, key, key_size)) continue;
@@ -360,8 +361,8 @@ static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t ke
     return OOR_ABSENT;
 }
 
-int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix, uint64_t hash,
-                  oor_cached **held, oor_value *out) {
+int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
+                  uint64_t hash, oor_cached **held, oor_value *out) {
     atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
     if (table->filter) {
         oor_count(counters, COUNT_CHECKS);

@@ -4,7 +4,8 @@
 #include "cursor.h"
 
 static int damaged(const oor_table *table, uint64_t offset, const char *what) {
-    return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: %s", (unsigned long long)offset, what);
+    return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: %s", (unsigned long long)offset,
+                    what);
 }
 
 /* What the walk has added up. */
@@ -27,8 +28,9 @@ static int count_entry(const oor_table *table, uint32_t at, const oor_cursor *cu
         if (oor_compare(fence, fence_size, cursor->key, cursor->key_size) <= 0)
             return damaged(table, offset, "a key at or above the next block's fence");
     }
-    if (table->filter && !oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes,
-                                              oor_hash(cursor->key, cursor->key_size)))
+    if (table->filter &&
+        !oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes,
+                             oor_hash(cursor->key, cursor->key_size)))
         return damaged(table, offset, "a key that the filter denies");
     const oor_table_props *props = &table->props;
     if (sums->entries == 0 &&
@@ -50,9 +52,13 @@ static int count_entry(const oor_table *table, uint32_t at, const oor_cursor *cu
 static int verify_section(const oor_table *table, uint64_t offset, uint64_t size, tally *sums) {
     if (size == 0) return 0;
     uint8_t *section = malloc((size_t)size);
-    if (!section) return oor_fail(OOR_E_MEMORY, table->path, "no memory for %llu bytes", (unsigned long long)size);
+    if (!section)
+        return oor_fail(OOR_E_MEMORY, table->path, "no memory for %llu bytes",
+                        (unsigned long long)size);
     int64_t got = oor_io_read(table->fd, table->path, section, (size_t)size, offset);
-    int rc = got < 0 ? (int)got : (uint64_t)got != size ? damaged(table, offset, "the file ends early") : 0;
+    int rc = got < 0                 ? (int)got
+             : (uint64_t)got != size ? damaged(table, offset, "the file ends early")
+                                     : 0;
     size_t payload_size;
     oor_place place = {table->path, table->props.number, offset};
     if (rc >= 0) rc = oor_section_check(&place, section, (size_t)size, &payload_size);
@@ -79,7 +85,8 @@ static int verify_blocks(oor_table *table, tally *sums) {
     int rc = oor_cursor_seek(&cursor, NULL, 0);
     while (rc >= 0 && cursor.valid) {
         if (cursor.block_at != counted) {
-            const uint8_t *end = cursor.ahead + (table->offsets[cursor.block_at + 1] - cursor.ahead_offset);
+            const uint8_t *end =
+                cursor.ahead + (table->offsets[cursor.block_at + 1] - cursor.ahead_offset);
             sums->uid = oor_uid_add(sums->uid, oor_load32(end - 4));
             counted = cursor.block_at;
         }
@@ -96,16 +103,19 @@ static int check_sums(const oor_table *table, const tally *sums) {
     if (sums->entries != props->entries || sums->tombstones != props->tombstones ||
         sums->key_bytes != props->key_bytes || sums->value_bytes != props->value_bytes)
         return damaged(table, offset, "other counts than the properties say");
-    if (oor_compare(sums->last_key.data, sums->last_key.size, props->largest, props->largest_size) != 0)
+    if (oor_compare(sums->last_key.data, sums->last_key.size, props->largest,
+                    props->largest_size) != 0)
         return damaged(table, offset, "another largest key than the properties say");
-    if (oor_uid_end(sums->uid) != props->uid) return damaged(table, offset, "another uid than the footer says");
+    if (oor_uid_end(sums->uid) != props->uid)
+        return damaged(table, offset, "another uid than the footer says");
     return 0;
 }
 
 int oor_table_verify(oor_table *table) {
     tally sums = {.uid = oor_uid_start(table->props.number)};
     int rc = verify_blocks(table, &sums);
-    if (rc >= 0) rc = verify_section(table, table->filter_offset, table->filter_section_size, &sums);
+    if (rc >= 0)
+        rc = verify_section(table, table->filter_offset, table->filter_section_size, &sums);
     if (rc >= 0) rc = verify_section(table, table->index_offset, table->index_section_size, &sums);
     if (rc >= 0) rc = verify_section(table, table->props_offset, table->props_section_size, &sums);
     if (rc >= 0) rc = verify_footer(table);

@@ -1,6 +1,7 @@
 /* version.c: looks keys up through all tables of a version, the newest entry first.
  *
- * answer of get_many := list of (bytes | None), as in pickle.h.  Nothing here is written to disk. */
+ * answer of get_many := list of (bytes | None), as in pickle.h.  Nothing here is written to
+ * disk. */
 #include "version.h"
 
 #include <pthread.h>
@@ -9,9 +10,10 @@
 #include "pickle.h"
 #include "sort.h"
 
-enum { LEVELS_MAX = 64, VALUE_KEPT_MAX = 1 << 20, BATCH = 1024, AHEAD = 8 };
+enum { LEVELS_MAX = 64, VALUE_KEPT_MAX = 1 << 20, BATCH = 1024, AHEAD = 6 };
 
-oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t levels) {
+oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts,
+                             uint32_t levels) {
     if (levels > LEVELS_MAX) {
         oor_fail(OOR_E_LIMIT, NULL, "%u levels, the limit is %d", levels, LEVELS_MAX);
         return NULL;
@@ -31,7 +33,8 @@ oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_cou
     }
     version->levels = levels;
     atomic_init(&version->holders, 1);
-    for (uint32_t i = 0; i < levels; i++) version->starts[i + 1] = version->starts[i] + level_counts[i];
+    for (uint32_t i = 0; i < levels; i++)
+        version->starts[i + 1] = version->starts[i] + level_counts[i];
     for (size_t i = 0; i < count; i++) {
         oor_table_hold(tables[i]);
         version->tables[i] = tables[i];
@@ -52,8 +55,8 @@ void oor_version_free(oor_version *version) {
     free(version);
 }
 
-uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint8_t *key, size_t key_size,
-                          uint64_t prefix) {
+uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint8_t *key,
+                          size_t key_size, uint64_t prefix) {
     uint32_t low = version->starts[level], high = version->starts[level + 1];
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
@@ -117,7 +120,8 @@ static uint8_t *value_room(size_t size) {
     return value_data;
 }
 
-int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value *out) {
+int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size,
+                    oor_value *out) {
     oor_cached *held;
     oor_value value;
     int found = look_up(version, key, key_size, oor_hash(key, key_size), &held, &value);
@@ -125,19 +129,19 @@ int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_s
     uint8_t *room = value_room(value.size);
     if (room) memcpy(room, value.data, value.size);
     oor_cached_release(held);
-    if (!room) return oor_fail(OOR_E_MEMORY, NULL, "no memory for a value of %zu bytes", value.size);
+    if (!room)
+        return oor_fail(OOR_E_MEMORY, NULL, "no memory for a value of %zu bytes", value.size);
     *out = (oor_value){room, value.size};
     return OOR_FOUND;
 }
 
-int64_t oor_version_read(const oor_version *version, const char *key, size_t key_size, char *out,
-                         size_t capacity) {
+int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size) {
     oor_cached *held;
     oor_value value;
     const uint8_t *bytes = (const uint8_t *)key;
-    int found = look_up(version, bytes, key_size, oor_hash(bytes, key_size), &held, &value);
+    int found = look_up(reader->version, bytes, key_size, oor_hash(bytes, key_size), &held, &value);
     if (found != OOR_FOUND) return found == OOR_DELETED ? OOR_READ_DELETED : found;
-    if (value.size <= capacity) memcpy(out, value.data, value.size);
+    if (value.size <= reader->capacity) memcpy(reader->room, value.data, value.size);
     oor_cached_release(held);
     return (int64_t)value.size + OOR_READ_VALUE;
 }
@@ -150,39 +154,84 @@ typedef struct {
     uint32_t size; /* OOR_TOMBSTONE: none */
 } answer;
 
+/* What is known of a key before it is looked up. */
+typedef struct {
+    uint64_t hash;
+    const oor_table *table; /* the first that may hold it; NULL: none */
+    uint32_t block_at;
+} hint;
+
 typedef struct {
     oor_key_ref refs[2 * BATCH];
-    uint64_t hashes[BATCH];
+    hint hints[BATCH];
     answer answers[BATCH];
     oor_buffer arena;
 } batch;
 
-/* Brings the filter line and the index of the only candidate table nearer, ahead of the lookup. */
-static void prefetch_filter(const oor_version *version, const oor_key_ref *ref, uint64_t hash) {
-    for (uint32_t level = 1; level < version->levels; level++) {
-        uint32_t at = version->starts[level];
-        if (at == version->starts[level + 1]) continue;
-        at = oor_version_find(version, level, ref->key, ref->key_size, oor_key_prefix(ref->key, ref->key_size));
-        if (at == version->starts[level + 1]) continue;
-        const oor_table *table = version->tables[at];
-        if (table->filter) __builtin_prefetch(oor_filter_line(table->filter, table->filter_lines, hash));
+/* A lookup misses the processor's cache at four places, one after the other.  The keys that come
+ * next take one step each meanwhile: the filter's line, the block's head, the entry, then the
+ * lookup itself. Steps change nothing: what they find too early or too late is only slower. */
+static void hint_filters(const oor_version *version, const oor_key_ref *ref, hint *to) {
+    to->hash = oor_hash(ref->key, ref->key_size);
+    uint64_t prefix = oor_key_prefix(ref->key, ref->key_size);
+    for (uint32_t level = 0; level < version->levels; level++) {
+        uint32_t at = version->starts[level], end = version->starts[level + 1];
+        if (level > 0) {
+            at = oor_version_find(version, level, ref->key, ref->key_size, prefix);
+            end = at < end ? at + 1 : at;
+        }
+        for (; at < end; at++) {
+            const oor_table *table = version->tables[at];
+            if (table->filter)
+                __builtin_prefetch(oor_filter_line(table->filter, table->filter_lines, to->hash));
+        }
     }
 }
 
-/* Looks the keys of a batch up in key order, so that neighbours meet the same block while it is near. */
+static void hint_block(const oor_version *version, const oor_key_ref *ref, hint *to) {
+    uint64_t prefix = oor_key_prefix(ref->key, ref->key_size);
+    to->table = NULL;
+    for (uint32_t level = 0; level < version->levels && !to->table; level++) {
+        uint32_t at = version->starts[level], end = version->starts[level + 1];
+        if (level > 0) {
+            at = oor_version_find(version, level, ref->key, ref->key_size, prefix);
+            end = at < end ? at + 1 : at;
+        }
+        for (; at < end && !to->table; at++) {
+            const oor_table *table = version->tables[at];
+            if (!table->filter || oor_filter_may_hold(table->filter, table->filter_lines,
+                                                      table->filter_probes, to->hash))
+                to->table = table;
+        }
+    }
+    if (!to->table) return;
+    to->block_at = oor_table_find_block(to->table, ref->key, ref->key_size, prefix);
+    oor_slot_prefetch(&to->table->slots[to->block_at]);
+}
+
+static void hint_entry(const hint *from) {
+    if (!from->table) return;
+    oor_cached *cached = oor_slot_acquire(&from->table->slots[from->block_at]);
+    if (!cached) return;
+    oor_cached_prefetch(cached, from->hash);
+    oor_cached_release(cached);
+}
+
+/* Looks the keys of a batch up in key order, so that neighbours meet the same block while it is
+ * near. */
 static int64_t answer_batch(const oor_version *version, batch *work, uint32_t count) {
     int64_t found_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + AHEAD < count) {
-            const oor_key_ref *ahead = &work->refs[i + AHEAD];
-            work->hashes[i + AHEAD] = oor_hash(ahead->key, ahead->key_size);
-            prefetch_filter(version, ahead, work->hashes[i + AHEAD]);
-        }
-        const oor_key_ref *ref = &work->refs[i];
-        uint64_t hash = i < AHEAD ? oor_hash(ref->key, ref->key_size) : work->hashes[i];
+    for (uint32_t i = 0; i < count + 3 * AHEAD; i++) {
+        if (i < count) hint_filters(version, &work->refs[i], &work->hints[i]);
+        if (i >= AHEAD && i - AHEAD < count)
+            hint_block(version, &work->refs[i - AHEAD], &work->hints[i - AHEAD]);
+        if (i >= 2 * AHEAD && i - 2 * AHEAD < count) hint_entry(&work->hints[i - 2 * AHEAD]);
+        if (i < 3 * AHEAD) continue;
+        const oor_key_ref *ref = &work->refs[i - 3 * AHEAD];
         oor_cached *held;
         oor_value value;
-        int found = look_up(version, ref->key, ref->key_size, hash, &held, &value);
+        int found = look_up(version, ref->key, ref->key_size, work->hints[i - 3 * AHEAD].hash,
+                            &held, &value);
         answer *to = &work->answers[ref->index];
         *to = (answer){0, OOR_TOMBSTONE};
         if (found < 0) return found;
@@ -229,7 +278,8 @@ int64_t oor_version_get_many(const oor_version *version, uint64_t count, const u
     out->size = 0;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     batch *work = rc < 0 ? NULL : malloc(sizeof *work);
-    if (!work) return rc < 0 ? rc : oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
+    if (!work)
+        return rc < 0 ? rc : oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
     work->arena = (oor_buffer){0};
     oor_pickle_raw(out, "\x80\x03](", 4);
     int64_t total = 0;

@@ -10,7 +10,7 @@ from oor.native import Buffer, Columns, check, ffi, lib, owned
 from oor.version import Version
 
 _CHUNKS = (32, 128, 512)
-"""Pairs in the first chunks and in all that follow: a short scan starts fast, a long one goes fast."""
+"""Pairs in the first chunks, and in all that follow: short scans start fast, long ones go fast."""
 
 _WINDOWS = (64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
@@ -24,7 +24,7 @@ class View(Protocol):
     def window(
         self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
     ) -> list[tuple[bytes, bytes | None]]:
-        """The first `count` entries with lower <= key < upper in walking order; None is a tombstone."""
+        """The first `count` entries with lower <= key < upper, as walked; None: a tombstone."""
 
 
 def scan(
@@ -39,8 +39,9 @@ def scan(
 ) -> Iterator[Any]:
     """Walk start <= key < stop and yield (key, value), or only keys, in key order or its reverse.
 
-    `views` are newest first and hide what tables hold. The walk keeps the version and the views alive.
-    Cost: about 0.1 us a pair; long walks read past the block cache. CorruptionError, StorageError.
+    `views` are newest first and hide what tables hold. The walk keeps the version and the views
+    alive. Cost: about 0.1 us a pair; long walks read past the block cache. CorruptionError,
+    StorageError.
     """
     if limit is not None and limit <= 0:
         return iter(())
@@ -93,7 +94,7 @@ def _forever(size: int) -> Iterator[int]:
 
 
 class _Source:
-    """What is known of one view: entries fetched and not yet handed on, and where the rest starts."""
+    """One view: entries fetched and not yet handed on, and where the rest starts."""
 
     __slots__ = ("entries", "exhausted", "lower", "upper", "view")
 

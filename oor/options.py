@@ -104,7 +104,7 @@ class Options:
             "max_log_bytes": (1, 1 << 50),
             "checkpoint_interval": (0.01, 1e9),
             "cache_bytes": (0, 1 << 50),
-            "block_bytes": (256, 1 << 20),
+            "block_bytes": (256, 64 * KIB),
             "restart_interval": (1, 1024),
             "filter_bits": (0, 64),
             "table_bytes": (1, 1 << 40),

@@ -1,7 +1,7 @@
 """Tables: one SSTable file each, written once, then only read. Bytes: docs/formats/table.md.
 
-The work is in C (csrc/table_build.c, table_read.c, cache.c); here are what the manifest records of a
-table, the handles, and the writing of a run of pairs.
+The work is in C (csrc/table_build.c, table_read.c, cache.c); here are what the manifest records of
+a table, the handles, and the writing of a run of pairs.
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ class TableMeta:
         return meta
 
     def _check(self) -> None:
-        numbers = [getattr(self, field.name) for field in fields(self) if field.name not in _KEY_FIELDS]
+        numbers = [
+            getattr(self, field.name) for field in fields(self) if field.name not in _KEY_FIELDS
+        ]
         sound = all(type(number) is int and 0 <= number < _U64 for number in numbers)
         if (
             not sound
@@ -144,7 +146,9 @@ class BlockCache:
         """Sizes and counts as of now."""
         found = ffi.new("oor_cache_stats *")
         lib.oor_cache_read_stats(self.raw, found)
-        return CacheStats(**{field.name: getattr(found, field.name) for field in fields(CacheStats)})
+        return CacheStats(
+            **{field.name: getattr(found, field.name) for field in fields(CacheStats)}
+        )
 
 
 class Table:
@@ -164,8 +168,8 @@ class Table:
     def open(cls, directory: str, meta: TableMeta, cache: BlockCache) -> Table:
         """Open the file that `meta` describes and verify all of it but the data blocks.
 
-        CorruptionError if it is damaged or another table than `meta` says, FormatError if this build
-        does not read it, StorageError if it is not there.
+        CorruptionError if it is damaged or another table than `meta` says, FormatError if this
+        build does not read it, StorageError if it is not there.
         """
         path = os.path.join(directory, names.table_name(meta.number))
         out = ffi.new("oor_table **")
@@ -190,7 +194,9 @@ class Table:
     def _check(self) -> None:
         found = self.properties()
         if found != self.meta:
-            raise CorruptionError(f"the table is {found}, the manifest says {self.meta}", path=self.path)
+            raise CorruptionError(
+                f"the table is {found}, the manifest says {self.meta}", path=self.path
+            )
 
     def verify(self) -> None:
         """Read every byte: checksums, key order, counts, filter. CorruptionError says where."""
@@ -214,7 +220,7 @@ def write_run(
     first_lsn: int,
     last_lsn: int,
 ) -> TableMeta:
-    """Sort pairs and write them as one table; the file is durable when this returns, its name is not.
+    """Sort pairs and write them as one table; then the file is durable, its name is not.
 
     `chunks` yields (keys, values), each key once over all of them, in any order; None deletes. Each
     chunk is one crossing, about 100 ns a pair; about 1,000 pairs a chunk keep the interpreter free

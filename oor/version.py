@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import Any
 
 from oor.errors import CorruptionError, FormatError
@@ -21,7 +22,7 @@ _COUNTERS = (
 
 @dataclass(frozen=True, slots=True)
 class VersionEdit:
-    """A change to the set of live tables and to what recovery starts from; None leaves a field as it is.
+    """A change to the live tables and to where recovery starts; None leaves a field as it is.
 
     A number that is both removed and added moves to another level.
     """
@@ -63,19 +64,23 @@ class VersionEdit:
 
     @classmethod
     def from_json(cls, content: Any) -> VersionEdit:
-        """The reverse of `to_json`. FormatError for an unknown field, CorruptionError for nonsense."""
+        """The reverse of `to_json`. FormatError: an unknown field, CorruptionError: nonsense."""
         if not isinstance(content, dict):
             raise CorruptionError(f"no version edit: {content!r:.200}")
         unknown = set(content) - {field.name for field in fields(cls)}
         if unknown:
-            raise FormatError(f"a version edit with unknown fields: {', '.join(sorted(map(str, unknown)))}")
+            raise FormatError(
+                f"a version edit with unknown fields: {', '.join(sorted(map(str, unknown)))}"
+            )
         for name in _COUNTERS:
             if name in content and not _is_count(content[name]):
                 raise CorruptionError(f"a version edit with {name} {content[name]!r:.80}")
         if "closed" in content and type(content["closed"]) is not bool:
             raise CorruptionError(f"a version edit with closed {content['closed']!r:.80}")
         plain = {name: content[name] for name in (*_COUNTERS, "closed") if name in content}
-        return cls(add=_added(content.get("add", [])), remove=_removed(content.get("remove", [])), **plain)
+        return cls(
+            add=_added(content.get("add", [])), remove=_removed(content.get("remove", [])), **plain
+        )
 
 
 def _is_count(value: Any) -> bool:
@@ -87,7 +92,12 @@ def _added(items: Any) -> tuple[tuple[int, TableMeta], ...]:
         raise CorruptionError(f"a version edit that adds {items!r:.80}")
     found = []
     for item in items:
-        if not isinstance(item, list) or len(item) != 2 or not _is_count(item[0]) or item[0] >= LEVELS:
+        if (
+            not isinstance(item, list)
+            or len(item) != 2
+            or not _is_count(item[0])
+            or item[0] >= LEVELS
+        ):
             raise CorruptionError(f"a version edit that adds {item!r:.80}")
         found.append((item[0], TableMeta.from_json(item[1])))
     return tuple(found)
@@ -108,7 +118,7 @@ class Version:
     __slots__ = ("__weakref__", "_level_bytes", "get", "levels", "raw")
 
     get: Callable[[bytes], bytes | None]
-    """`get(key)`: the newest value, or None if the key is absent or deleted. The key must be `bytes`.
+    """`get(key)`: the newest value, or None if the key, a `bytes`, is absent or deleted.
 
     Cost: one call into C, which drops the interpreter lock. CorruptionError, StorageError.
     """
@@ -121,7 +131,8 @@ class Version:
         counts = [len(level) for level in self.levels]
         tables = ffi.new("oor_table *[]", handles)
         self.raw = owned(
-            lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)), lib.oor_version_free
+            lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)),
+            lib.oor_version_free,
         )
         self.get = _getter(self.raw)
 
@@ -133,9 +144,11 @@ class Version:
         if len(self.levels) > LEVELS:
             raise CorruptionError(f"{len(self.levels)} levels, the limit is {LEVELS}")
         for level, tables in enumerate(self.levels[1:], 1):
-            for left, right in zip(tables, tables[1:], strict=False):
+            for left, right in pairwise(tables):
                 if left.meta.largest >= right.meta.smallest:
-                    raise CorruptionError(f"{left} and {right} overlap in level {level}", path=right.path)
+                    raise CorruptionError(
+                        f"{left} and {right} overlap in level {level}", path=right.path
+                    )
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each key, None if absent or deleted, in the order asked. One call into C."""
@@ -144,7 +157,12 @@ class Version:
         joined = b"".join(keys)
         check(
             lib.oor_version_get_many(
-                self.raw, len(keys), joined, len(joined), ffi.from_buffer("uint32_t[]", key_sizes), buffer.raw
+                self.raw,
+                len(keys),
+                joined,
+                len(joined),
+                ffi.from_buffer("uint32_t[]", key_sizes),
+                buffer.raw,
             )
         )
         found: list[bytes | None] = loads(ffi.buffer(buffer.raw.data, buffer.raw.size))
@@ -223,7 +241,6 @@ def _start(table: Table) -> bytes:
 
 _ROOM = 4096
 _KEPT_MAX = 1 << 20
-_rooms: list[tuple[Any, Any]] = []
 _buffers: list[Buffer] = []
 
 
@@ -234,18 +251,26 @@ def _buffer() -> Buffer:
         return Buffer()
 
 
-def _new_room() -> tuple[Any, Any]:
-    room = ffi.new("char[]", _ROOM)
-    return room, ffi.buffer(room)
+class _Reader:
+    """What one lookup at a time needs: the C struct, its room, and a view of the room."""
+
+    __slots__ = ("raw", "room", "version", "view")
+
+    def __init__(self, version: Any, capacity: int) -> None:
+        self.version = version  # the struct holds a bare pointer
+        self.room = ffi.new("char[]", capacity)
+        self.raw = ffi.new("oor_reader *", (version, self.room, capacity))
+        self.view = ffi.buffer(self.room)
 
 
-def _getter(raw: Any) -> Callable[[bytes], bytes | None]:
+def _getter(version: Any) -> Callable[[bytes], bytes | None]:
     """The lookup of one version, with all that it needs at hand: it is the hottest call there is.
 
-    Each call borrows its room from a list: pop and append are atomic, so no two threads share one,
-    and this is faster than memory of the thread's own.
+    Each call borrows a reader from a list: pop and append are atomic, so no two threads share one,
+    and this is faster than a reader of the thread's own.
     """
-    read, take, give = lib.oor_version_read, _rooms.pop, _rooms.append
+    readers: list[tuple[Any, Any, _Reader]] = []
+    read, take, give = lib.oor_read, readers.pop, readers.append
     value_at = lib.OOR_READ_VALUE
     longest = value_at + _ROOM
 
@@ -253,26 +278,26 @@ def _getter(raw: Any) -> Callable[[bytes], bytes | None]:
         try:
             borrowed = take()
         except IndexError:
-            borrowed = _new_room()
-        room, view = borrowed
-        found = read(raw, key, len(key), room, _ROOM)
+            reader = _Reader(version, _ROOM)
+            borrowed = (reader.raw, reader.view, reader)
+        found = read(borrowed[0], key, len(key))
         if found < value_at:
             give(borrowed)
             check(found)
             return None
         if found <= longest:
-            value: bytes = view[: found - value_at]
+            value: bytes = borrowed[1][: found - value_at]
             give(borrowed)
             return value
         give(borrowed)
-        return _get_large(raw, key, found - value_at)
+        return _get_large(version, key, found - value_at)
 
     return get
 
 
-def _get_large(raw: Any, key: bytes, size: int) -> bytes | None:
-    """A value that the room of `get` does not hold. The version does not change, nor does its size."""
-    room = ffi.new("char[]", size)
-    found = check(lib.oor_version_read(raw, key, len(key), room, size))
+def _get_large(version: Any, key: bytes, size: int) -> bytes | None:
+    """A value larger than the room of `get`. A version never changes, so its size stays."""
+    reader = _Reader(version, size)
+    found = check(lib.oor_read(reader.raw, key, len(key)))
     assert found == size + lib.OOR_READ_VALUE, "a version changed under a reader"
-    return bytes(ffi.buffer(room))
+    return bytes(reader.view)

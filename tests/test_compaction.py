@@ -9,6 +9,7 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.tables import SMALL, Model, Store, live
 
 from oor.compaction import Cancel, CompactionOptions, Job, Leveled, everything, run
 from oor.errors import CancelledError, CorruptionError, StorageError
@@ -16,7 +17,6 @@ from oor.iterator import scan
 from oor.native import lib
 from oor.table import TableOptions
 from oor.version import Version
-from support.tables import SMALL, Model, Store, live
 
 KEYS = st.sampled_from([b"k%03d" % i for i in range(60)])
 RUNS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=20)), min_size=1, max_size=30)
@@ -30,7 +30,9 @@ def store(tmp_path):
     return Store(str(tmp_path))
 
 
-def compacted(store: Store, version: Version, job: Job, options: CompactionOptions = OPTIONS) -> Version:
+def compacted(
+    store: Store, version: Version, job: Job, options: CompactionOptions = OPTIONS
+) -> Version:
     """The version after a job, its new tables opened and verified."""
     edit = run(job, version, store.directory, store.number, options, Cancel())
     kept = version.table_numbers() - set(edit.dropped())
@@ -40,14 +42,18 @@ def compacted(store: Store, version: Version, job: Job, options: CompactionOptio
     return version.with_edit(edit, opened)
 
 
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(runs=st.lists(RUNS, min_size=1, max_size=12), probe=KEYS)
 def test_a_life_of_flushes_and_compactions_changes_no_read(store, runs, probe):
     strategy, version, newest_first = Leveled(), Version(), []
     for pairs in runs:
         newest_first.insert(0, pairs)
         table = store.table(pairs)
-        version = Version([[table, *version.levels[0]] if version.levels else [table], *version.levels[1:]])
+        version = Version(
+            [[table, *version.levels[0]] if version.levels else [table], *version.levels[1:]]
+        )
         for _ in range(50):
             job = strategy.pick(version, OPTIONS)
             if job is None:
@@ -75,7 +81,9 @@ def test_tombstones_go_only_when_nothing_below_can_hold_their_key(store):
         [{b"m": b"level 3"}],
     ])  # fmt: skip
     expected = list(scan(version))
-    job = Leveled().pick(version, CompactionOptions(l0_trigger=1, level_base_bytes=1 << 30, table=SMALL))
+    job = Leveled().pick(
+        version, CompactionOptions(l0_trigger=1, level_base_bytes=1 << 30, table=SMALL)
+    )
     assert job is not None and job.target == 1 and len(job.inputs) == 2
     after = compacted(store, version, job)
     assert list(scan(after)) == expected
@@ -88,9 +96,24 @@ def test_tombstones_go_only_when_nothing_below_can_hold_their_key(store):
     assert [table.meta.tombstones for table in bottom.tables()] == [0]
 
 
+def test_tombstones_that_only_the_lower_input_has_are_kept_too(store):
+    """The flushed table spans less than the level below it, whose tombstones hide deeper values."""
+    version = store.levels(
+        [
+            [{b"m": b"new"}],
+            [{b"a": None, b"m": b"old", b"z": None}],
+            [{b"a": b"deep"}, {b"z": b"deep"}],
+        ]
+    )
+    job = Leveled().pick(version, CompactionOptions(l0_trigger=1, table=SMALL))
+    assert job is not None and len(job.inputs) == 2 and len(job.below) == 2
+    after = compacted(store, version, job)
+    assert list(scan(after)) == list(scan(version)) == [(b"m", b"new")]
+
+
 @pytest.mark.parametrize("shape", list(itertools.product([None, b"old", b"gone"], repeat=3)))
 def test_a_deleted_key_never_comes_back_at_any_shape_of_levels(store, shape):
-    """One key in three levels, each with a value, a tombstone or nothing, and neighbours around it."""
+    """One key in three levels, each with a value, a tombstone or nothing."""
     runs: list[Model] = []
     for level, state in enumerate(shape):
         pairs: Model = {b"a%d" % level: b"1", b"z%d" % level: b"1"}
@@ -151,7 +174,13 @@ def test_a_failing_write_leaves_no_output_and_the_next_try_succeeds(store):
     version = store.levels([[{b"%04d" % i: b"v" * 20 for i in range(200)}]])
     job = Job(tuple(version.tables()), 1, ())
     before = sorted(os.listdir(store.directory))
-    for operation in (lib.OOR_OP_OPEN, lib.OOR_OP_WRITE, lib.OOR_OP_SYNC, lib.OOR_OP_CLOSE, lib.OOR_OP_SYNC_DIR):
+    for operation in (
+        lib.OOR_OP_OPEN,
+        lib.OOR_OP_WRITE,
+        lib.OOR_OP_SYNC,
+        lib.OOR_OP_CLOSE,
+        lib.OOR_OP_SYNC_DIR,
+    ):
         for nth in (1, 3):
             if operation == lib.OOR_OP_SYNC_DIR and nth > 1:
                 continue

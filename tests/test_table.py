@@ -5,15 +5,11 @@ from __future__ import annotations
 import os
 import struct
 import threading
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from oor.errors import CorruptionError, FormatError, LimitError, OorError, StorageError
-from oor.iterator import scan
-from oor.table import BlockCache, Table, TableMeta, TableOptions, write_run
-from oor.version import Version
 from support.tables import (
     FOOTER,
     SMALL,
@@ -25,9 +21,18 @@ from support.tables import (
     sections,
 )
 
+from oor.errors import CorruptionError, FormatError, LimitError, OorError, StorageError
+from oor.iterator import scan
+from oor.table import BlockCache, Table, TableMeta, TableOptions, write_run
+from oor.version import Version
+
 KEYS = st.one_of(
     st.binary(max_size=6),
-    st.builds(lambda head, tail: head + tail, st.sampled_from([b"same-prefix-", b"\0" * 9]), st.binary(max_size=9)),
+    st.builds(
+        lambda head, tail: head + tail,
+        st.sampled_from([b"same-prefix-", b"\0" * 9]),
+        st.binary(max_size=9),
+    ),
 )
 VALUES = st.one_of(st.none(), st.binary(max_size=40))
 MODELS = st.dictionaries(KEYS, VALUES, min_size=1, max_size=60)
@@ -81,7 +86,12 @@ def test_a_table_answers_like_a_dict(store, model, options):
 def test_meta_says_what_is_in_the_table(store, model, options, first_lsn):
     number = store.number()
     meta = write_run(
-        store.path(number), number, [(list(model), list(model.values()))], options, first_lsn, first_lsn + 7
+        store.path(number),
+        number,
+        [(list(model), list(model.values()))],
+        options,
+        first_lsn,
+        first_lsn + 7,
     )
     assert (meta.number, meta.first_lsn, meta.last_lsn) == (number, first_lsn, first_lsn + 7)
     assert meta.size == os.path.getsize(store.path(number))
@@ -94,7 +104,10 @@ def test_meta_says_what_is_in_the_table(store, model, options, first_lsn):
 
 
 def test_values_larger_than_a_block_and_than_the_readers_room_come_back_whole(store):
-    model: Model = {b"k%d" % i: os.urandom(size) for i, size in enumerate((0, 1, 127, 128, 255, 256, 4095, 4096, 4097, 70_000, 3_000_000))}
+    model: Model = {
+        b"k%d" % i: os.urandom(size)
+        for i, size in enumerate((0, 1, 127, 128, 255, 256, 4095, 4096, 4097, 70_000, 3_000_000))
+    }
     model[b"K" * 65_535] = b"the longest key"
     table = store.table(model)
     table.verify()
@@ -119,7 +132,7 @@ def test_the_same_pairs_make_the_same_bytes_and_another_number_other_ones(tmp_pa
 def test_every_flipped_byte_is_an_error(store):
     meta = store.write(small_model())
     path = store.path(meta.number)
-    data = open(path, "rb").read()
+    data = Path(path).read_bytes()
     probes = [*small_model(), b"absent"]
     with open(path, "r+b") as file:
         for offset in range(len(data)):
@@ -138,7 +151,7 @@ def test_every_flipped_byte_is_an_error(store):
 def test_a_flipped_byte_never_gives_a_wrong_answer(store):
     meta = store.write(small_model())
     path = store.path(meta.number)
-    data = open(path, "rb").read()
+    data = Path(path).read_bytes()
     probes = [*small_model(), b"absent"]
     right = answers(store.open(meta), probes)
     for offset in range(0, len(data), 7):
@@ -173,7 +186,7 @@ def test_bytes_behind_the_footer_are_an_error(store):
 def test_damage_under_valid_checksums_is_an_error_or_harmless_never_a_crash(store):
     meta = store.write({b"key-%02d" % i: b"v" * i for i in range(24)})
     path = store.path(meta.number)
-    data = open(path, "rb").read()
+    data = Path(path).read_bytes()
     probes = [b"key-%02d" % i for i in range(24)]
     refused = 0
     for _, offset, size in sections(data):
@@ -192,10 +205,52 @@ def test_damage_under_valid_checksums_is_an_error_or_harmless_never_a_crash(stor
     assert refused > 500
 
 
+@pytest.mark.parametrize(
+    ("entry", "field", "value", "message"),
+    [
+        (0, 0, 1, "broken restart"),
+        (1, 0, 7, "broken prefix"),
+        (1, 0, 127, "broken prefix"),
+        (2, 1, 100, "entry past its end"),
+        (2, 2, 100, "entry past its end"),
+        (2, 2, 0, "bytes behind its entries"),
+    ],
+)
+def test_an_entry_that_points_outside_its_block_is_named(store, entry, field, value, message):
+    """One block of `key-N` = `v`: entries of 3 + 6 + 1, 3 + 1 + 1 and 3 + 1 + 1 bytes."""
+    model: Model = {b"key-%02d" % i: b"v" for i in range(3)}
+    meta = store.write(model, TableOptions(restart_interval=16))
+    path = store.path(meta.number)
+    data = bytearray(Path(path).read_bytes())
+    data[(0, 10, 15)[entry] + field] = value
+    kind, offset, size = sections(bytes(data))[0]
+    assert (kind, offset, size) == ("block", 0, 20 + 8 + 5)
+    Path(path).write_bytes(resealed(bytes(data), meta.number, offset, size))
+    version = Version([[store.open(meta)]])
+    for read in (lambda: version.get(b"key-01"), lambda: list(scan(version))):
+        with pytest.raises(CorruptionError, match=message):
+            read()
+
+
+def test_fences_that_agree_in_their_first_bytes_lead_to_the_right_block(store):
+    """Keys differ behind a run of zeros, so whole fences decide and not their first 8 bytes."""
+    model: Model = {
+        b"%02d" % group + b"\0" * 10 + b"%03d" % i: b"%d" % i
+        for group in range(3)
+        for i in range(90)
+    }
+    version = Version([[store.table(model)]])
+    assert [version.get(key) for key in model] == list(model.values())
+    assert version.get_many(list(model)) == list(model.values())
+    for key in model:
+        assert next(scan(version, start=key)) == (key, model[key])
+        assert version.get(key + b"\0") is None
+
+
 def test_a_footer_that_lies_under_a_valid_checksum_is_an_error(store):
     meta = store.write(small_model())
     path = store.path(meta.number)
-    data = open(path, "rb").read()
+    data = Path(path).read_bytes()
     start = len(data) - FOOTER.size
     for at in range(start, start + 76):
         for value in {0, 0x7F, 0xFF, data[at] ^ 1} - {data[at]}:
@@ -208,7 +263,7 @@ def test_a_footer_that_lies_under_a_valid_checksum_is_an_error(store):
 def test_a_newer_format_version_is_a_format_error(store):
     meta = store.write(small_model())
     path = store.path(meta.number)
-    data = bytearray(open(path, "rb").read())
+    data = bytearray(Path(path).read_bytes())
     struct.pack_into("<I", data, len(data) - 16, 2)
     with open(path, "wb") as file:
         file.write(resealed_footer(bytes(data)))
@@ -220,7 +275,7 @@ def test_a_newer_format_version_is_a_format_error(store):
 def test_a_codec_that_is_not_there_is_named(store, codec, name):
     meta = store.write(small_model())
     path = store.path(meta.number)
-    data = open(path, "rb").read()
+    data = Path(path).read_bytes()
     _, offset, size = sections(data)[0]
     at = offset + size - 5
     with open(path, "wb") as file:
@@ -233,10 +288,10 @@ def test_a_codec_that_is_not_there_is_named(store, codec, name):
 
 
 def test_a_block_of_another_place_does_not_verify(store):
-    """Blocks of the same size, exchanged: each checksum is right for its bytes, wrong for its place."""
+    """Two blocks exchanged: each checksum is right for its bytes and wrong for its place."""
     meta = store.write({b"key-%02d" % i: b"v" * 40 for i in range(24)})
     path = store.path(meta.number)
-    data = open(path, "rb").read()
+    data = Path(path).read_bytes()
     first, second = [section for section in sections(data) if section[0] == "block"][1:3]
     assert first[2] == second[2]
     size = first[2]
@@ -261,8 +316,11 @@ def test_another_table_under_the_name_is_refused(store):
     rewritten = write_run(store.path(9), wanted.number, [([b"a", b"b"], [b"1", b"3"])], SMALL, 1, 1)
     os.replace(store.path(9), store.path(wanted.number))
     assert rewritten.size == wanted.size
-    with pytest.raises(CorruptionError, match="uid"):
+    with pytest.raises(CorruptionError, match="table uid"):
         store.open(wanted)
+    found = TableMeta.from_json({**rewritten.to_json(), "value_bytes": 3})
+    with pytest.raises(CorruptionError, match="the manifest says"):
+        store.open(found)
 
 
 def test_a_missing_file_is_a_storage_error(store):
@@ -273,13 +331,22 @@ def test_a_missing_file_is_a_storage_error(store):
 
 
 def test_what_no_table_can_hold_is_a_limit_error(store):
-    for chunks in ([], [([], [])], [([b"a"], [b"1"]), ([b"a"], [b"2"])], [([b"a" * 65_536], [b""])]):
+    for chunks in (
+        [],
+        [([], [])],
+        [([b"a"], [b"1"]), ([b"a"], [b"2"])],
+        [([b"a" * 65_536], [b""])],
+    ):
         number = store.number()
         with pytest.raises(LimitError):
             write_run(store.path(number), number, chunks, SMALL, 1, 1)
     with pytest.raises(LimitError):
         write_run(store.path(99), 99, [([b"a"], [b"1"])], SMALL, 2, 1)
-    for options in (TableOptions(block_size=1), TableOptions(restart_interval=0), TableOptions(block_size=65_537)):
+    for options in (
+        TableOptions(block_size=1),
+        TableOptions(restart_interval=0),
+        TableOptions(block_size=65_537),
+    ):
         with pytest.raises(LimitError):
             write_run(store.path(98), 98, [([b"a"], [b"1"])], options, 1, 1)
 

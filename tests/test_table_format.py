@@ -1,4 +1,4 @@
-"""The page docs/formats/table.md tells the truth: its example is decoded here without the C half."""
+"""The page docs/formats/table.md is right: its example is decoded here without the C half."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import re
 import struct
 from pathlib import Path
 
+from support.tables import FOOTER, TRAILER_SIZE, Store, masked_crc, section_crc, sections
+
 from oor.iterator import scan
 from oor.native import lib
 from oor.table import TableOptions, write_run
 from oor.version import Version
-from support.tables import FOOTER, TRAILER_SIZE, Store, masked_crc, section_crc, sections
 
 PAGE = Path(__file__).parent.parent / "docs" / "formats" / "table.md"
 EXAMPLE = {b"sat-25544": b"ISS", b"sat-25545": None, b"sat-43013": b"NOAA 20"}
@@ -87,7 +88,9 @@ def may_hold(payload: bytes, key: bytes) -> bool:
 
 
 def payloads(data: bytes, kind: str) -> list[bytes]:
-    return [data[at : at + size - TRAILER_SIZE] for found, at, size in sections(data) if found == kind]
+    return [
+        data[at : at + size - TRAILER_SIZE] for found, at, size in sections(data) if found == kind
+    ]
 
 
 def test_the_example_on_the_page_is_what_the_writer_makes(tmp_path):
@@ -101,7 +104,7 @@ def test_the_example_on_the_page_is_what_the_writer_makes(tmp_path):
 
 def test_the_example_decodes_by_the_page():
     data = example()
-    *places, number, size, uid, version, crc, magic = FOOTER.unpack(data[-FOOTER.size :])
+    *_, number, size, uid, version, crc, magic = FOOTER.unpack(data[-FOOTER.size :])
     assert (number, size, version, magic) == (7, len(data), 1, b"oortable")
     footer = data[-FOOTER.size :]
     assert crc == masked_crc(footer[:76] + footer[80:])
@@ -110,10 +113,15 @@ def test_the_example_decodes_by_the_page():
     assert found[-1][1] + found[-1][2] == len(data) - FOOTER.size
     expected_uid = number ^ 0x1F83D9ABFB41BD6B
     for _, offset, section_size in found:
-        body, stored = data[offset : offset + section_size - 4], data[offset + section_size - 4 :][:4]
+        body, stored = (
+            data[offset : offset + section_size - 4],
+            data[offset + section_size - 4 :][:4],
+        )
         assert stored == section_crc(7, offset, body)
         assert body[-1] == 0
-        expected_uid = (mix(expected_uid ^ int.from_bytes(stored, "little"), 0x5BE0CD19137E2179) + 1) & MASK
+        expected_uid = (
+            mix(expected_uid ^ int.from_bytes(stored, "little"), 0x5BE0CD19137E2179) + 1
+        ) & MASK
     assert uid == expected_uid
     assert entries(payloads(data, "block")[0]) == EXAMPLE
     assert all(may_hold(payloads(data, "filter")[0], key) for key in EXAMPLE)

@@ -8,13 +8,13 @@ import threading
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.tables import Model, Store, live
 
 from oor.errors import CorruptionError, FormatError, LimitError
 from oor.iterator import scan
 from oor.native import Buffer, Columns, check, lib, owned
 from oor.table import TableMeta, TableOptions
 from oor.version import Version, VersionEdit
-from support.tables import Model, Store, live
 
 KEYS = st.one_of(st.binary(max_size=2), st.sampled_from([b"k%03d" % i for i in range(200)]))
 RUNS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=8)), max_size=40)
@@ -54,9 +54,14 @@ def split(model: Model, parts: int) -> list[Model]:
 
 @quick
 @given(
-    views=st.lists(RUNS, max_size=3), level0=st.lists(RUNS, max_size=3), deep=st.lists(RUNS, max_size=2),
-    start=st.none() | KEYS, stop=st.none() | KEYS, limit=st.none() | st.integers(0, 9), reverse=st.booleans(),
-)  # fmt: skip
+    views=st.lists(RUNS, max_size=3),
+    level0=st.lists(RUNS, max_size=3),
+    deep=st.lists(RUNS, max_size=2),
+    start=st.none() | KEYS,
+    stop=st.none() | KEYS,
+    limit=st.none() | st.integers(0, 9),
+    reverse=st.booleans(),
+)
 def test_every_read_answers_like_a_dict(store, views, level0, deep, start, stop, limit, reverse):
     version = store.levels([level0, *(split(run, 3) for run in deep)])
     tables_only = live(*reversed(level0), *deep)
@@ -184,20 +189,30 @@ COUNT = st.none() | st.integers(0, 2**64 - 1)
     VersionEdit,
     add=st.lists(st.tuples(st.integers(0, 6), METAS), max_size=3).map(tuple),
     remove=st.lists(st.integers(1, 99), max_size=3).map(tuple),
-    flushed_lsn=COUNT, log_start=COUNT, next_number=COUNT, epoch=COUNT, durable_lsn=COUNT, next_lsn=COUNT,
-    checkpoint_lsn=COUNT, closed=st.booleans(),
+    flushed_lsn=COUNT, log_start=COUNT, next_number=COUNT, epoch=COUNT, durable_lsn=COUNT,
+    next_lsn=COUNT, checkpoint_lsn=COUNT, closed=st.booleans(),
 ))  # fmt: skip
 def test_an_edit_survives_json(edit):
     assert VersionEdit.from_json(edit.to_json()) == edit
     assert None not in edit.to_json().values()
 
 
-@pytest.mark.parametrize(("content", "error"), [
-    ({"flushed": 1}, FormatError), ({"epoch": -1}, CorruptionError), ({"epoch": True}, CorruptionError),
-    ({"closed": 1}, CorruptionError), ({"add": {}}, CorruptionError), ({"add": [[9, {}]]}, CorruptionError),
-    ({"add": [[0, {}]]}, CorruptionError), ({"add": [[0]]}, CorruptionError),
-    ({"remove": ["1"]}, CorruptionError), ({"remove": 1}, CorruptionError), ([], CorruptionError),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("content", "error"),
+    [
+        ({"flushed": 1}, FormatError),
+        ({"epoch": -1}, CorruptionError),
+        ({"epoch": True}, CorruptionError),
+        ({"closed": 1}, CorruptionError),
+        ({"add": {}}, CorruptionError),
+        ({"add": [[9, {}]]}, CorruptionError),
+        ({"add": [[0, {}]]}, CorruptionError),
+        ({"add": [[0]]}, CorruptionError),
+        ({"remove": ["1"]}, CorruptionError),
+        ({"remove": 1}, CorruptionError),
+        ([], CorruptionError),
+    ],
+)
 def test_an_edit_that_makes_no_sense_is_refused(content, error):
     with pytest.raises(error):
         VersionEdit.from_json(content)

@@ -1,7 +1,7 @@
 """Compaction: what to merge (`leveled`) and the merging (`run`).
 
-A strategy only looks at a version and names a `Job`; running it writes tables and returns the edit that
-puts them in place of its inputs. Nothing changes until somebody installs that edit.
+A strategy only looks at a version and names a `Job`; running it writes tables and returns the edit
+that puts them in place of its inputs. Nothing changes until somebody installs that edit.
 """
 
 from oor.compaction.job import Cancel, CompactionOptions, Job

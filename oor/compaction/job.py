@@ -29,7 +29,8 @@ class CompactionOptions:
     def target(self, level: int) -> int:
         """The size that a level from 1 on is kept below."""
         assert level >= 1
-        return self.level_base_bytes * self.level_ratio ** (level - 1)
+        size: int = self.level_base_bytes * self.level_ratio ** (level - 1)
+        return size
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class Job:
     """Tables to merge into `target`, a level below all of theirs or the deepest of theirs."""
 
     inputs: tuple[Table, ...]
-    """Newest first: of two that hold the same key, the one that comes first holds the newer entry."""
+    """Newest first: of two with the same key, the first has the newer entry."""
     target: int
     below: tuple[Table, ...]
     """Tables of levels deeper than `target` that overlap the inputs: they keep tombstones alive."""

@@ -1,12 +1,12 @@
 """Leveled compaction: each level but the first is one sorted run, ten times the one above.
 
-Level 0 takes flushed tables as they come, so they overlap; `l0_trigger` of them are merged into level 1.
-A deeper level that outgrows its target gives one table at a time, round robin over the key range, to the
-level below it.
+Level 0 takes flushed tables as they come, so they overlap; `l0_trigger` of them are merged into
+level 1. A deeper level that outgrows its target gives one table at a time, round robin over the key
+range, to the level below it.
 
-With ratio r and n levels below level 0: a point read looks into level 0's tables and at most n others,
-most of which its filter rules out; a byte is written about 1 + n * (r + 1) / 2 times; tables take at most
-about 1 + 1 / r times the space of the live data, and level 0 on top.
+With ratio r and n levels below level 0: a point read looks into level 0's tables and at most n
+others, most of which its filter rules out; a byte is written about 1 + n * (r + 1) / 2 times;
+tables take at most about 1 + 1 / r times the space of the live data, and level 0 on top.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Leveled:
 
 
 def everything(version: Version) -> Job | None:
-    """The compaction of all tables into the deepest level there is, or None if there is nothing to do.
+    """The compaction of all tables into the deepest level, or None if there is nothing to do.
 
     A store whose tables all lie in one deep level without tombstones is left as it is.
     """
@@ -83,7 +83,7 @@ def _into(version: Version, tables: tuple[Table, ...], level: int) -> Job:
         for deeper in range(target + 1, len(version.levels))
         for table in version.overlapping(deeper, smallest, largest)
     )
-    # With tombstones, a table at the bottom is rewritten so that they go; anywhere else a move is free.
+    # A table with tombstones that comes to the bottom is rewritten, so that they go.
     moves = not others and len(tables) == 1 and (bool(below) or not tables[0].meta.tombstones)
     return Job(inputs=(*tables, *others), target=target, below=below, moves=moves)
 

@@ -1,4 +1,4 @@
-"""Runs a compaction: reads its inputs, writes its outputs, checks that every entry is accounted for."""
+"""Runs a compaction: reads inputs, writes outputs, accounts for every entry."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def run(
     assert all(table.meta.number in live for table in job.inputs), "a job of another version"
     remove = tuple(table.meta.number for table in job.inputs)
     if job.moves:
-        return VersionEdit(remove=remove, add=tuple((job.target, table.meta) for table in job.inputs))
+        return VersionEdit(
+            remove=remove, add=tuple((job.target, table.meta) for table in job.inputs)
+        )
     written: list[str] = []
     try:
         outputs = _merge(job, directory, next_number, options, cancel, written)
@@ -107,7 +109,7 @@ def _check_counts(job: Job, outputs: list[TableMeta], counts: Any) -> None:
 
 
 def _remove(paths: list[str]) -> None:
-    """Unlink outputs of a compaction that failed; what cannot be removed now, undo removes later."""
+    """Unlink outputs of a failed compaction; what cannot go now, undo removes later."""
     for path in paths:
         with contextlib.suppress(OorError):
             if native.exists(path):

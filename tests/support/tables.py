@@ -1,4 +1,4 @@
-"""Tables made for tests: from a dict, in levels, or with chosen bytes damaged under valid checksums."""
+"""Tables made for tests: from a dict, in levels, or damaged under valid checksums."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ SMALL = TableOptions(block_size=128, restart_interval=3)
 class Store:
     """A directory of tables and the cache they share."""
 
-    def __init__(self, directory: str, cache_bytes: int = 1 << 20, options: TableOptions = SMALL) -> None:
+    def __init__(
+        self, directory: str, cache_bytes: int = 1 << 20, options: TableOptions = SMALL
+    ) -> None:
         self.directory = directory
         self.cache = BlockCache(cache_bytes)
         self.options = options
