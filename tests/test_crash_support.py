@@ -328,6 +328,25 @@ def test_what_was_pending_at_a_kill_may_still_be_lost_during_the_recovery(tmp_pa
         assert found == expected
 
 
+def test_a_recovery_that_syncs_the_directory_keeps_the_names_it_found(tmp_path):
+    first = tmp_path / "first"
+    os.mkdir(first)
+    with Recording(first) as recording:
+        for name in "abc":
+            native.File(str(first / name), NEW).close()
+    images = CrashImages(recording)
+    point = len(recording.events)
+    (killed,) = images.at(point, Level.KILL)
+    for synced, expected in ((False, 8), (True, 1)):
+        folder = tmp_path / str(synced)
+        killed.write(folder)
+        with Recording(folder) as recovery:
+            if synced:
+                native.sync_dir(str(folder))
+        after = CrashImages(recovery, start=images.after_kill(point))
+        assert len(list(after.at(len(recovery.events), Level.REORDERED))) == expected
+
+
 def test_numbers_and_descriptors_of_a_dead_process_mean_nothing_to_the_next(tmp_path):
     first, second = tmp_path / "first", tmp_path / "second"
     os.mkdir(first)
@@ -483,6 +502,25 @@ def test_an_ack_after_a_dsync_write_keeps_the_rule(tmp_path):
 def test_an_ack_without_one_of_the_syncs_breaks_the_rule(tmp_path, missing, complaint):
     (broken,) = logged(tmp_path, **missing)
     assert complaint in broken
+
+
+def test_a_name_given_after_the_sync_of_its_directory_allows_no_ack(tmp_path):
+    with Recording(tmp_path) as recording:
+        with native.File(str(tmp_path / "log.tmp"), NEW) as file:
+            file.write(b"\x07", 0)
+            file.sync()
+        native.sync_dir(str(tmp_path))
+        native.rename(str(tmp_path / "log.tmp"), str(tmp_path / "log"))
+        events = [*recording.take()]
+        recording.mark("ack durable 7")
+    (broken,) = acks_follow_durability(recording.events, numbers_in)
+    assert "name" in broken
+    # The sync of the directory returned last, but had begun before there was the name.
+    sync_dir, rename = events[-2:]
+    sync_dir.end, rename.begin, rename.end = rename.end, sync_dir.end, sync_dir.end
+    mark = recording.events[-1]
+    (broken,) = acks_follow_durability([*events[:-2], rename, sync_dir, mark], numbers_in)
+    assert "name" in broken
 
 
 def test_a_sync_that_began_before_the_write_ended_allows_no_ack(tmp_path):
