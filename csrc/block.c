@@ -111,7 +111,8 @@ int64_t oor_block_count(const oor_place *place, const uint8_t *payload, size_t s
     if (size < OOR_BLOCK_TAIL_SIZE || size > UINT32_MAX)
         return damaged(place, "of an impossible size");
     uint32_t count = oor_load32(payload + size - 8);
-    if (count == 0 || count > (size - OOR_BLOCK_TAIL_SIZE) / OOR_ENTRY_SIZE_MIN)
+    if (count == 0 || count > (size - OOR_BLOCK_TAIL_SIZE) / OOR_ENTRY_SIZE_MIN ||
+        count > OOR_ENTRY_OFFSET_MAX / OOR_ENTRY_SIZE_MIN + 1)
         return damaged(place, "with an impossible count");
     if (oor_load32(payload + size - 4) == 0) return damaged(place, "without restarts");
     return count;

@@ -88,45 +88,52 @@ void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out) {
                              .filter_misses = sums[COUNT_VAIN]};
 }
 
-/* Fills the tags, with `key` to make keys whole in. */
-static void make_tags(const oor_block *block, uint8_t *tags, uint8_t *key) {
-    for (uint32_t i = 0; i < block->count; i++) {
+/* Fills the tags; 0, or OOR_E_MEMORY for the whole form of a long key. */
+static int make_tags(const oor_block *block, uint8_t *tags) {
+    uint8_t near[512], *far = NULL;
+    int rc = 0;
+    for (uint32_t i = 0; i < block->count && rc >= 0; i++) {
         oor_entry entry;
         oor_block_entry(block, i, &entry);
+        uint32_t key_size = oor_entry_key_size(&entry);
+        if (key_size > sizeof near && !far) far = malloc(OOR_KEY_SIZE_MAX);
+        uint8_t *key = key_size > sizeof near ? far : near;
+        if (!key) {
+            rc = oor_fail(OOR_E_MEMORY, NULL, "no memory for a key of %u bytes", key_size);
+            break;
+        }
         oor_entry_key(&entry, key);
-        tags[i] = oor_tag(oor_hash(key, oor_entry_key_size(&entry)));
+        tags[i] = oor_tag(oor_hash(key, key_size));
     }
+    free(far);
+    return rc;
 }
 
-oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_t size) {
+oor_cached *oor_cached_new(const oor_place *place, uint8_t *payload, size_t size) {
     int64_t found = oor_block_count(place, payload, size);
     if (found < 0) return NULL;
     uint32_t count = (uint32_t)found;
-    size_t tags_size = (size_t)oor_round_up(count, 8),
-           offsets_size = (size_t)count * sizeof(uint16_t);
+    size_t tags_size = (size_t)oor_round_up(count, 8);
+    size_t offsets_size = (size_t)count * sizeof(uint16_t);
     size_t head_size = (size_t)oor_round_up(sizeof(oor_cached) + tags_size + offsets_size, 64);
     oor_cached *cached = aligned_alloc(64, head_size);
-    uint8_t *data = malloc(size);
-    uint8_t *key = malloc(OOR_KEY_SIZE_MAX);
-    int rc = cached && data && key
-                 ? 0
-                 : oor_fail(OOR_E_MEMORY, place->path, "no memory for a block of %zu bytes", size);
-    if (rc >= 0) {
-        memset(cached, 0, head_size);
-        memcpy(data, payload, size);
-        uint8_t *tags = (uint8_t *)(cached + 1);
-        uint16_t *offsets = (uint16_t *)(void *)(tags + tags_size);
-        rc = oor_block_view(place, data, size, count, offsets, &cached->block);
-        if (rc >= 0) make_tags(&cached->block, tags, key);
-        cached->tags = tags;
-        cached->size = (uint32_t)(head_size + size);
-        atomic_init(&cached->holders, 1);
+    if (!cached) {
+        oor_fail(OOR_E_MEMORY, place->path, "no memory for the head of a block");
+        return NULL;
     }
-    free(key);
-    if (rc >= 0) return cached;
-    free(data);
-    free(cached);
-    return NULL;
+    memset(cached, 0, head_size);
+    uint8_t *tags = (uint8_t *)(cached + 1);
+    uint16_t *offsets = (uint16_t *)(void *)(tags + tags_size);
+    int rc = oor_block_view(place, payload, size, count, offsets, &cached->block);
+    if (rc >= 0) rc = make_tags(&cached->block, tags);
+    if (rc < 0) {
+        free(cached);
+        return NULL;
+    }
+    cached->tags = tags;
+    cached->size = head_size + size;
+    atomic_init(&cached->holders, 1);
+    return cached;
 }
 
 static void free_cached(oor_cached *cached) {

@@ -29,16 +29,17 @@ typedef struct oor_cached {
     atomic_int_least32_t holders;       /* those that the slot no longer counts */
     atomic_uchar visited;               /* found since it was put or since the hand last passed */
     uint8_t queue;                      /* 0 none, 1 probation, 2 main */
-    uint32_t size;                      /* of the allocation */
+    size_t size;                        /* of the allocation */
 } oor_cached;
 
 #define OOR_SLOT_COUNT_SHIFT 48
 #define OOR_SLOT_ONE_HOLDER ((uint64_t)1 << OOR_SLOT_COUNT_SHIFT)
 #define OOR_SLOT_ADDRESS (OOR_SLOT_ONE_HOLDER - 1)
 
-/* A block as read (payload of `size` bytes, verified), copied, checked and indexed; held by the
- * caller. */
-oor_cached *oor_cached_new(const oor_place *place, const uint8_t *payload, size_t size);
+/* A block around a verified payload of `size` bytes, checked and indexed, held by the caller.  The
+ * payload, from malloc, is the block's from then on; NULL: an error is set, it is still the
+ * caller's. */
+oor_cached *oor_cached_new(const oor_place *place, uint8_t *payload, size_t size);
 
 /* The block in a slot, held for the caller; NULL: none, or more holders than a slot can count. */
 static inline oor_cached *oor_slot_acquire(oor_slot *slot) {

@@ -329,9 +329,12 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
     if (read_whole(table, section, size, place.offset) >= 0 &&
         oor_section_check(&place, section, size, &payload_size) >= 0) {
         cached = oor_cached_new(&place, section, payload_size);
-        if (cached) oor_cache_insert(table->cache, &table->slots[at], cached);
     }
-    free(section);
+    if (cached) {
+        oor_cache_insert(table->cache, &table->slots[at], cached);
+    } else {
+        free(section);
+    }
     return cached;
 }
 
