@@ -81,6 +81,7 @@ struct oor_wal {
     char tail_path[1024];
     uint64_t copy_base; /* before start: offset in the segment of private_copy[0], and how much is there */
     uint64_t copy_used;
+    int copy_fd; /* of the same file, for writes that one sync makes durable; -1: none */
     pthread_t sync_thread;
     pthread_t prepare_thread;
     pthread_cond_t sync_wanted;

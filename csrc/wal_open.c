@@ -45,7 +45,7 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     if (!wal) return oor_fail(OOR_E_MEMORY, dir, "no memory for a log writer");
     wal->options = *options;
     wal->process = getpid();
-    wal->tail_fd = -1;
+    wal->tail_fd = wal->copy_fd = -1;
     wal->next_lsn = options->next_lsn;
     wal->expected_lsn = options->first_lsn;
     wal->durable_lsn = options->first_lsn - 1;
@@ -75,11 +75,18 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
 
 /* ---- copies ----------------------------------------------------------------------------------- */
 
-/* Writes the whole blocks of the copy so far and keeps the rest. */
+/* Writes the whole blocks of the copy so far and keeps the rest.  Not durable before finish_copy: many
+ * writes that each wait for the device would cost recovery more than all the rest. */
 static int flush_copy(oor_wal *wal) {
     uint64_t whole = wal->copy_used / OOR_BLOCK * OOR_BLOCK;
     if (!whole) return 0;
-    int rc = oor_wal_file_write(wal, wal->current, wal->private_copy, (size_t)whole, wal->copy_base);
+    const char *path = wal->current->path;
+    if (wal->copy_fd < 0) {
+        uint32_t direct = wal->options.flags & OOR_WAL_BUFFERED ? 0 : OOR_OPEN_DIRECT;
+        wal->copy_fd = oor_io_open(path, OOR_OPEN_WRITE | direct);
+        if (wal->copy_fd < 0) return wal->copy_fd;
+    }
+    int rc = oor_io_write(wal->copy_fd, path, wal->private_copy, (size_t)whole, wal->copy_base);
     if (rc < 0) return rc;
     wal->counts.written_bytes += whole;
     memmove(wal->private_copy, wal->private_copy + whole, (size_t)(wal->copy_used - whole));
@@ -154,6 +161,7 @@ int oor_wal_finish_copy(oor_wal *wal) {
     uint64_t gap = wal->options.flags & OOR_WAL_BLOCK_PADDING ? oor_wal_gap(wal->copy_used) : 0;
     if (rc >= 0 && gap) rc = copy_note(wal, wal->next_lsn, gap - OOR_FRAME_HEADER_SIZE, OOR_FRAME_FILLER);
     if (rc >= 0) rc = flush_copy(wal);
+    if (rc >= 0 && wal->copy_fd >= 0) rc = oor_io_sync(wal->copy_fd, wal->current->path);
     if (rc >= 0 && wal->copy_used) {
         memset(wal->private_copy + wal->copy_used, 0, (size_t)(OOR_BLOCK - wal->copy_used));
         rc = oor_wal_file_write(wal, wal->current, wal->private_copy, OOR_BLOCK, wal->copy_base);
@@ -168,6 +176,9 @@ int oor_wal_finish_copy(oor_wal *wal) {
 int oor_wal_start(oor_wal *wal) {
     assert(!wal->started && wal->durable_lsn == wal->next_lsn - 1 && wal->copy_used < OOR_BLOCK);
     int rc = oor_wal_tail_open(wal);
+    if (rc < 0) return rc;
+    if (wal->copy_fd >= 0) rc = oor_io_close(wal->copy_fd, wal->current->path);
+    wal->copy_fd = -1;
     if (rc < 0) return rc;
     oor_wal_tail_begin(wal, &wal->half[0], wal->current, wal->copy_base + wal->copy_used, wal->private_copy);
     wal->sealed = 1;
@@ -234,6 +245,7 @@ void oor_wal_close(oor_wal *wal) {
     if (!first) return;
     oor_wal_threads_stop(wal);
     oor_wal_tail_close(wal);
+    if (wal->copy_fd >= 0) oor_io_close(wal->copy_fd, wal->current->path);
     close_files(wal->closed);
     close_files(wal->spares);
     close_files(wal->ready);
