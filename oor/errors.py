@@ -21,6 +21,8 @@ class OorError(Exception):
     offset: int | None
     first_lsn: int | None
     last_lsn: int | None
+    errno: int | None
+    """Of the system call that failed; None for a failure that is no system call's."""
 
     def __init__(
         self,
@@ -40,9 +42,7 @@ class OorError(Exception):
         self.offset = offset
         self.first_lsn = first_lsn
         self.last_lsn = last_lsn
-        if isinstance(self, OSError):
-            self.errno = errno
-        self._errno = errno
+        self.errno = errno
 
     def __str__(self) -> str:
         where = [
@@ -59,7 +59,7 @@ class OorError(Exception):
         return f"{self.message} [{', '.join(where)}]" if where else self.message
 
     def __reduce__(self) -> tuple[Any, ...]:
-        fields = (self.path, self.segment, self.offset, self.first_lsn, self.last_lsn, self._errno)
+        fields = (self.path, self.segment, self.offset, self.first_lsn, self.last_lsn, self.errno)
         return _rebuild, (type(self), self.message, fields, self.__dict__.copy())
 
 
