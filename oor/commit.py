@@ -225,7 +225,9 @@ class Commit:
         try:
             code = lib.oor_wal_sync(self._wal, lsn, -1)
         finally:
-            self.publish()
+            # The first of those whom a sync woke has applied for all of them.
+            if self._state.view.active.last_lsn < lsn:
+                self.publish()
         if code < 0:
             try:
                 check(code)
