@@ -221,6 +221,30 @@ int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const u
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                        const uint32_t *value_sizes, int stamp);
+/* ---- commits that wait (wal_commit.c): the order in which what is durable is to become visible --- */
+
+/* A frame that somebody waits for under a token of his own. */
+typedef struct {
+    uint64_t first_lsn;
+    uint64_t last_lsn;
+    uint64_t token;
+} oor_wal_waiting;
+
+/* oor_wal_put and oor_wal_append, durable when they return; one sync serves all who wait.  The frame
+ * stands in the queue under `token`, not 0, from its append until it is dropped.  On a failure behind
+ * the append, last error's first_lsn is not 0: the frame is logged and may become durable yet. */
+int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                       uint32_t value_size, uint64_t token);
+int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                               const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                               const uint32_t *value_sizes, int stamp, uint64_t token);
+/* Puts a frame that is logged already into the queue, in LSN order. */
+int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_t token);
+/* The first durable frames of the queue, in LSN order; returns their count, fills at most `capacity`. */
+int64_t oor_wal_peek_durable(oor_wal *wal, oor_wal_waiting *out, size_t capacity);
+/* Takes the first `count` frames off the queue. */
+void oor_wal_drop(oor_wal *wal, size_t count);
+
 /* Returns 0 when every mutation up to `lsn` is durable; timeout_us < 0 waits for ever. */
 int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
 /* As oor_wal_sync, but only waits for a sync that somebody else (the timed one) makes. */

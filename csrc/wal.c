@@ -19,13 +19,20 @@ typedef struct {
     const uint8_t *values;
     const uint32_t *value_sizes;
     uint64_t body_size;
+    uint64_t token; /* of the caller who waits for it; 0: nobody does */
     int stamp;
 } batch;
+
+void oor_wal_wake_all(oor_wal *wal) {
+    pthread_cond_broadcast(&wal->changed);
+    pthread_cond_broadcast(&wal->served[0]);
+    pthread_cond_broadcast(&wal->served[1]);
+}
 
 void oor_wal_fail(oor_wal *wal) {
     wal->failure = *oor_last_error();
     wal->failed = wal->failure.code;
-    pthread_cond_broadcast(&wal->changed);
+    oor_wal_wake_all(wal);
 }
 
 static int refuse(const oor_wal *wal) {
@@ -77,6 +84,14 @@ static void note_window(oor_wal *wal, uint64_t since_us, uint64_t first_lsn, uin
 
 static void pad_to_block(oor_wal *wal);
 
+/* After a drain: those whom it served go on, and one of those who came meanwhile makes the next.  Waking
+ * them all would only have them wait again. */
+static void hand_over(oor_wal *wal) {
+    pthread_cond_broadcast(&wal->served[wal->drain_round % 2]);
+    pthread_cond_signal(&wal->served[(wal->drain_round + 1) % 2]);
+    pthread_cond_broadcast(&wal->changed);
+}
+
 int oor_wal_drain(oor_wal *wal) {
     assert(!wal->draining && wal->started);
     if (wal->failed || wal->stopping) return refuse(wal);
@@ -87,6 +102,8 @@ int oor_wal_drain(oor_wal *wal) {
     plan_half(&wal->half[wal->active], regions, &count);
     uint64_t target = wal->next_lsn - 1, since = wal->window_since_us, first = wal->window_first_lsn, bytes = 0;
     wal->draining = 1;
+    wal->drain_round++;
+    wal->drain_target = target;
     wal->window_since_us = 0;
     pthread_mutex_unlock(&wal->lock);
     while (done < count && (rc = write_region(wal, &regions[done])) >= 0) done++;
@@ -114,7 +131,7 @@ int oor_wal_drain(oor_wal *wal) {
         if (rc == OOR_E_FULL) wal->drain_error = *oor_last_error();
         else oor_wal_fail(wal);
     }
-    pthread_cond_broadcast(&wal->changed);
+    hand_over(wal);
     return rc;
 }
 
@@ -337,7 +354,7 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     } else if (rc != OOR_E_FULL) {
         oor_wal_fail(wal);
     }
-    pthread_cond_broadcast(&wal->changed);
+    oor_wal_wake_all(wal);
     free(out);
     return rc;
 }
@@ -348,32 +365,31 @@ static int64_t append(oor_wal *wal, const batch *b) {
         return oor_fail(OOR_E_LIMIT, wal->dir, "a batch of %llu bytes is over the limit of %d",
                         (unsigned long long)need, OOR_FRAME_SIZE_MAX);
     pthread_mutex_lock(&wal->lock);
-    int rc;
-    if (need + padding_room(wal) > wal->options.tail_size - OOR_BLOCK) {
-        rc = append_large(wal, b, need);
-    } else {
-        rc = make_room(wal, need);
-        if (rc >= 0) append_to_tail(wal, b, need);
-    }
+    int rc = b->token ? oor_wal_queue_reserve(wal) : 0;
+    int large = need + padding_room(wal) > wal->options.tail_size - OOR_BLOCK;
+    if (rc >= 0) rc = large ? append_large(wal, b, need) : make_room(wal, need);
+    if (rc >= 0 && !large) append_to_tail(wal, b, need);
     uint64_t first = wal->next_lsn - b->count;
+    if (rc >= 0 && b->token)
+        oor_wal_queue_add(wal, &(oor_wal_waiting){first, wal->next_lsn - 1, b->token});
     pthread_mutex_unlock(&wal->lock);
     return rc < 0 ? rc : (int64_t)first;
 }
 
-int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                    uint32_t value_size) {
+int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                       uint32_t value_size, uint64_t token) {
     uint32_t room = value_size == OOR_TOMBSTONE ? 0 : value_size;
     if (key_size > OOR_KEY_SIZE_MAX || room > OOR_VALUE_SIZE_MAX)
         return oor_fail(OOR_E_LIMIT, wal->dir, "a key of %u and a value of %u bytes: the limits are %d and %d",
                         key_size, room, OOR_KEY_SIZE_MAX, OOR_VALUE_SIZE_MAX);
     batch b = {.count = 1, .keys = key, .key_sizes = &key_size, .values = value, .value_sizes = &value_size,
-               .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
+               .token = token, .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
     return append(wal, &b);
 }
 
-int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
-                       const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                       const uint32_t *value_sizes, int stamp) {
+int64_t oor_wal_append_as(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                          const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                          const uint32_t *value_sizes, int stamp, uint64_t token) {
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
     if (count == 0 || count > UINT32_MAX)
@@ -382,7 +398,7 @@ int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t
     for (uint64_t i = 0; stamp && i < count; i++)
         if (value_sizes[i] < 8) return oor_fail(OOR_E_LIMIT, wal->dir, "a value of %u bytes has no room for its LSN", value_sizes[i]);
     batch b = {.count = count, .keys = keys, .key_sizes = key_sizes, .values = values,
-               .value_sizes = value_sizes, .stamp = stamp,
+               .value_sizes = value_sizes, .token = token, .stamp = stamp,
                .body_size = count * OOR_OP_HEADER_SIZE + keys_size + values_size};
     return append(wal, &b);
 }
@@ -415,6 +431,8 @@ static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead
         else if (lead && !wal->draining) rc = oor_wal_drain(wal);
         else if (!lead && wal->drain_error.code)
             rc = oor_fail_again(wal->drain_error.code, &wal->drain_error, "the log waits for room");
+        else if (timeout_us < 0 && lead && !wal->exclusive)
+            pthread_cond_wait(&wal->served[(wal->drain_round + (lsn > wal->drain_target)) % 2], &wal->lock);
         else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT && wal->durable_lsn < lsn)
             rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time", (unsigned long long)lsn);
@@ -441,7 +459,7 @@ static int leave_segment(oor_wal *wal) {
     half->file = NULL;
     oor_wal_tail_begin(wal, half, file, OOR_SEGMENT_HEADER_SIZE, NULL);
     if (rc < 0 && rc != OOR_E_FULL) oor_wal_fail(wal);
-    pthread_cond_broadcast(&wal->changed);
+    oor_wal_wake_all(wal);
     return rc;
 }
 

@@ -1,6 +1,7 @@
-/* wal.h: what the five files of the log writer share.
+/* wal.h: what the six files of the log writer share.
  *
  * wal.c          appends, drains and rotates: the order of things
+ * wal_commit.c   appends that wait, and the queue of those who do
  * wal_segment.c  makes, frees and reuses the files
  * wal_tail.c     the shared tail: two halves of one mapped file
  * wal_thread.c   the two threads: sync by time, the next segment ahead of time
@@ -47,7 +48,10 @@ typedef struct {
 
 struct oor_wal {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* somebody waits for: durable_lsn, a free half, a prepared segment, failure */
+    pthread_cond_t changed; /* somebody waits for: a free half, a prepared segment, an end of exclusive use */
+    pthread_cond_t served[2]; /* by the parity of the drain that will make their LSN durable */
+    uint64_t drain_round;     /* of the drain in flight, or the last one */
+    uint64_t drain_target;    /* the LSN that it makes durable */
     oor_wal_options options; /* constant; dir points to `dir` */
     char dir[960];
     uint64_t next_lsn;
@@ -90,6 +94,9 @@ struct oor_wal {
     int sync_asked;     /* drain now, whatever the time */
     int sync_sleeps;    /* the sync thread waits without a deadline: an append must wake it */
     int sealed;         /* the last frame is a seal */
+    oor_wal_waiting *queue; /* in LSN order: logged, waited for, and not yet dropped by the caller */
+    size_t queue_count;
+    size_t queue_room;
     oor_wal_state counts; /* the counters of oor_wal_state; its other fields are made when asked */
 };
 
@@ -112,6 +119,18 @@ void oor_wal_tail_close(oor_wal *wal);
 void oor_wal_tail_begin(oor_wal *wal, oor_wal_half *half, oor_wal_file *file, uint64_t offset,
                         const uint8_t *partial);
 
+/* wal_commit.c.  REQUIRES: lock held. */
+/* Makes sure that the next oor_wal_queue_add has room. */
+int oor_wal_queue_reserve(oor_wal *wal);
+void oor_wal_queue_add(oor_wal *wal, const oor_wal_waiting *waiting);
+
+/* wal.c: as oor_wal_put and oor_wal_append, with the token of a caller who waits; 0: none does. */
+int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                       uint32_t value_size, uint64_t token);
+int64_t oor_wal_append_as(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                          const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                          const uint32_t *value_sizes, int stamp, uint64_t token);
+
 /* wal_thread.c */
 int oor_wal_threads_start(oor_wal *wal);
 void oor_wal_threads_stop(oor_wal *wal);
@@ -120,6 +139,8 @@ void oor_wal_threads_stop(oor_wal *wal);
 int oor_wal_drain(oor_wal *wal);
 /* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */
 int oor_wal_append_seal(oor_wal *wal);
+/* Wakes everybody, whatever they wait for.  REQUIRES: lock held. */
+void oor_wal_wake_all(oor_wal *wal);
 /* Remembers this thread's last error as the end of writing.  REQUIRES: lock held. */
 void oor_wal_fail(oor_wal *wal);
 

@@ -120,7 +120,7 @@ void oor_wal_threads_stop(oor_wal *wal) {
     wal->stopping = 1;
     pthread_cond_broadcast(&wal->sync_wanted);
     pthread_cond_broadcast(&wal->prepare_wanted);
-    pthread_cond_broadcast(&wal->changed);
+    oor_wal_wake_all(wal);
     pthread_mutex_unlock(&wal->lock);
     if (wal->threads > 0) pthread_join(wal->sync_thread, NULL);
     if (wal->threads > 1) pthread_join(wal->prepare_thread, NULL);

@@ -1,15 +1,19 @@
 """Commit: the one way of a mutation from the caller to the log, to the device, to the memtable.
 
 The order is the promise. A mutation is logged before the memtable has it, and in `sync` mode durable
-before anyone can read it. Memtable order is LSN order in every mode: a mutation that is not waiting for a
-sync still waits behind earlier ones that are.
+before anyone can read it. Memtable order is LSN order in every mode: a mutation that waits for no sync
+still waits behind earlier ones that do.
+
+`sync` crosses to C once: the call logs and waits. Whoever comes back first from a shared sync applies what
+it made durable for all, in the order of the log's queue (csrc/wal_commit.c).
 """
 
 from __future__ import annotations
 
+import itertools
 import time
 from array import array
-from collections import deque
+from collections.abc import Callable
 from typing import Any, Final
 
 from oor.batch import check_sizes
@@ -22,6 +26,7 @@ from oor.state import State
 _put = lib.oor_wal_put
 _SYNC: Final = Durability.SYNC
 _SLOWDOWN_SECONDS = 0.001
+_PEEK_COUNT = 64
 
 Mutations = dict[bytes, bytes | None]
 
@@ -29,18 +34,19 @@ Mutations = dict[bytes, bytes | None]
 class Commit:
     """Gives LSNs and applies mutations in their order.
 
-    Threads: any number. One at a time appends and applies, under the commit lock; none holds it across a
-    sync, so those who arrive meanwhile share the next one.
-    Invariants: (1) `_last_lsn` is the last LSN that is in the memtable or in `_pending`. (2) `_pending` is
-    in LSN order and holds only mutations that are logged, not yet known durable, and not visible.
+    Threads: any number. Appends of the modes that do not wait, and all applying, are under the commit lock;
+    nobody holds it across a sync, so those who arrive meanwhile share the next one.
+    Invariants: (1) What is logged is in a memtable, or in `_waiting` under a token that stands in the log's
+    queue. (2) A mutation is applied only when every one with a lower LSN is.
     """
 
     def __init__(self, state: State) -> None:
         self._state = state
         self._wal = state.log.raw
         self._lock = state.lock
-        self._pending: deque[tuple[Mutations, int, int, int]] = deque()
-        self._last_lsn = state.log.next_lsn() - 1
+        self._waiting: dict[int, tuple[Callable[[], Mutations], int]] = {}
+        self._tokens = itertools.count(1)
+        self._peeked = ffi.new("oor_wal_waiting[]", _PEEK_COUNT)
         self._memtable_bytes = state.options.memtable_bytes
         self._buffer = Buffer()
         self.stall_seconds = 0.0
@@ -48,74 +54,81 @@ class Commit:
 
     @property
     def last_lsn(self) -> int:
-        """The LSN of the newest mutation that was logged."""
-        return self._last_lsn
+        """The LSN of the newest mutation that was logged; 0 before the first."""
+        return self._state.log.next_lsn() - 1
+
+    # ---- one mutation ----------------------------------------------------------------------------
 
     def put(self, key: bytes, value: bytes, mode: Durability) -> int:
         """Commit one mutation and return its LSN. The shortest way through this room, for the most calls."""
         size = len(value)
+        if mode is _SYNC or self._waiting:
+            return self._put_and_wait(key, value, size)
+        lsn = 0
         with self._lock:
             if self._state.hindered:
                 self._admit()
             try:
-                lsn: int = _put(self._wal, key, len(key), value, size)
-                if lsn > 0 and mode is not _SYNC and not self._pending:
+                lsn = _put(self._wal, key, len(key), value, size)
+                if lsn > 0 and not self._waiting:
                     memtable = self._state.view.active
                     if memtable.newest is not None:
                         memtable.save((key,))
                     memtable.data[key] = value
                     memtable.size += ENTRY_BYTES + len(key) + size
-                    memtable.last_lsn = self._last_lsn = lsn
+                    memtable.last_lsn = lsn
                     if memtable.size >= self._memtable_bytes:
                         self._state.rotate_memtable()
                     return lsn
-                mode = self._accept_one(lsn, key, value, mode)
+                if lsn < 0:
+                    check_sizes(len(key), size)
+                    self._refuse(lsn)
             except BaseException:
-                self._settle({key: value}, mode)
+                self._settle({key: value})
                 raise
-        if mode is _SYNC:
-            self._make_durable(lsn)
-        return lsn
+        return self._wait_behind({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size)
 
     def delete(self, key: bytes, mode: Durability) -> int:
         """Commit one deletion and return its LSN."""
+        if mode is _SYNC or self._waiting:
+            return self._put_and_wait(key, None, TOMBSTONE)
         with self._lock:
             if self._state.hindered:
                 self._admit()
             try:
                 lsn: int = _put(self._wal, key, len(key), b"", TOMBSTONE)
-                mode = self._accept_one(lsn, key, None, mode)
+                if lsn < 0:
+                    check_sizes(len(key), 0)
+                    self._refuse(lsn)
+                if not self._waiting:
+                    self._apply({key: None}, lsn, lsn, ENTRY_BYTES + len(key))
+                    return lsn
             except BaseException:
-                self._settle({key: None}, mode)
+                self._settle({key: None})
                 raise
-        if mode is _SYNC:
-            self._make_durable(lsn)
-        return lsn
+        return self._wait_behind({key: None}, lsn, lsn, ENTRY_BYTES + len(key))
+
+    def _put_and_wait(self, key: bytes, value: bytes | None, value_size: int) -> int:
+        data = b"" if value is None else value
+        check_sizes(len(key), len(data))
+
+        def commit(token: int) -> int:
+            return lib.oor_wal_commit(self._wal, key, len(key), data, value_size, token)  # type: ignore[no-any-return]
+
+        return self._commit_and_wait(commit, lambda: {key: value}, ENTRY_BYTES + len(key) + len(data))
+
+    # ---- batches ---------------------------------------------------------------------------------
 
     def write(self, columns: Columns, pairs: Mutations, mode: Durability) -> int:
         """Commit a batch, atomic, and return the LSN of its last mutation. `pairs` is what it adds up to."""
         size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
-        with self._lock:
-            if self._state.hindered:
-                self._admit()
-            try:
-                first = lib.oor_wal_append(self._wal, *columns.arguments(), 0)
-                if first < 0:
-                    self._refuse(first)
-                last: int = first + columns.count - 1
-                mode = self._accept(pairs, first, last, size, mode)
-            except BaseException:
-                self._settle(pairs, mode)
-                raise
-        if mode is _SYNC:
-            self._make_durable(last)
-        return last
+        return self._write(columns.arguments(), False, lambda: pairs, size, mode)
 
     def write_columns(
         self, keys: Any, key_sizes: array[int], values: Any, value_sizes: array[int], stamp: bool, mode: Durability
     ) -> int:
         """Commit pairs that lie in contiguous memory; returns the LSN of the last. See `DB.write_columns`."""
-        columns = (
+        arguments = (
             len(key_sizes),
             ffi.from_buffer("uint8_t[]", keys),
             len(keys),
@@ -124,42 +137,103 @@ class Commit:
             len(values),
             ffi.from_buffer("uint32_t[]", value_sizes),
         )
+
+        def load() -> Mutations:
+            # After the log has stamped the values; under the commit lock, as every use of the buffer.
+            check(lib.oor_columns_to_dict(*arguments, self._buffer.raw))
+            pairs: Mutations = self._buffer.load()
+            return pairs
+
         size = len(key_sizes) * ENTRY_BYTES + len(keys) + len(values)
-        pairs: Mutations | None = None
+        return self._write(arguments, stamp, load, size, mode)
+
+    def _write(
+        self, arguments: tuple[Any, ...], stamp: bool, load: Callable[[], Mutations], size: int, mode: Durability
+    ) -> int:
+        count: int = arguments[0]
+        if mode is _SYNC or self._waiting:
+
+            def commit(token: int) -> int:
+                return lib.oor_wal_commit_columns(self._wal, *arguments, stamp, token)  # type: ignore[no-any-return]
+
+            return self._commit_and_wait(commit, load, size) + count - 1
         with self._lock:
             if self._state.hindered:
                 self._admit()
+            first = 0
             try:
-                first = lib.oor_wal_append(self._wal, *columns, stamp)
+                first = lib.oor_wal_append(self._wal, *arguments, stamp)
                 if first < 0:
                     self._refuse(first)
-                last: int = first + len(key_sizes) - 1
-                pairs = self._load(columns)
-                mode = self._accept(pairs, first, last, size, mode)
+                if not self._waiting:
+                    self._apply(load(), first, first + count - 1, size)
+                    return first + count - 1
             except BaseException:
-                self._settle(pairs if pairs is not None else self._load(columns), mode)
+                self._settle(load)
                 raise
-        if mode is _SYNC:
-            self._make_durable(last)
+        return self._wait_behind(load, first, first + count - 1, size)
+
+    # ---- waiting ---------------------------------------------------------------------------------
+
+    def _commit_and_wait(self, commit: Callable[[int], int], load: Callable[[], Mutations], size: int) -> int:
+        """Log, wait for the device, and see to it that the mutation is applied; returns its first LSN."""
+        if self._state.hindered:
+            with self._lock:
+                self._admit()
+        token = next(self._tokens)
+        self._waiting[token] = (load, size)
+        try:
+            first = commit(token)
+            if first < 0:
+                logged = lib.oor_last_error().first_lsn
+                try:
+                    self._refuse(first)
+                finally:
+                    # What is logged may become durable yet, and is then applied: the log is the truth.
+                    if not logged:
+                        self._waiting.pop(token, None)
+        finally:
+            if token in self._waiting:
+                self.publish()
+        return first
+
+    def _wait_behind(self, pairs: Mutations | Callable[[], Mutations], first: int, last: int, size: int) -> int:
+        """A mutation that need not wait was logged behind some that do: it becomes visible after them."""
+        token = next(self._tokens)
+        self._waiting[token] = (pairs if callable(pairs) else lambda: pairs, size)
+        check(lib.oor_wal_enqueue(self._wal, first, last, token))
+        self.make_durable(last)
         return last
 
-    def _load(self, columns: tuple[Any, ...]) -> Mutations:
-        check(lib.oor_columns_to_dict(*columns, self._buffer.raw))
-        pairs: Mutations = self._buffer.load()
-        return pairs
+    def sync(self) -> None:
+        """Make everything that was committed before the call durable and visible."""
+        self._state.check_readable()
+        self.make_durable(self.last_lsn)
+
+    def make_durable(self, lsn: int) -> None:
+        """Return when everything up to `lsn` is durable and visible; one sync serves all who wait."""
+        try:
+            code = lib.oor_wal_sync(self._wal, lsn, -1)
+        finally:
+            self.publish()
+        if code < 0:
+            self._refuse(code)
+
+    def publish(self) -> None:
+        """Apply what has become durable, in LSN order."""
+        with self._lock:
+            while count := lib.oor_wal_peek_durable(self._wal, self._peeked, _PEEK_COUNT):
+                for waiting in self._peeked[0:count]:
+                    token = waiting.token
+                    entry = self._waiting.get(token)
+                    # An exception may have ended the last round anywhere: what was applied is not applied again.
+                    if entry is not None and waiting.last_lsn > self._state.view.active.last_lsn:
+                        load, size = entry
+                        self._apply(load(), waiting.first_lsn, waiting.last_lsn, size)
+                    self._waiting.pop(token, None)
+                lib.oor_wal_drop(self._wal, count)
 
     # ---- under the commit lock ------------------------------------------------------------------
-
-    def _accept(self, pairs: Mutations, first: int, last: int, size: int, mode: Durability) -> Durability:
-        """Take in what was just logged: apply it, or let it wait for its sync. Returns the mode in force."""
-        if mode is _SYNC or self._pending:
-            if not self._pending or self._pending[-1][2] < last:
-                self._pending.append((pairs, first, last, size))
-            mode = _SYNC
-        else:
-            self._apply(pairs, first, last, size)
-        self._last_lsn = last
-        return mode
 
     def _apply(self, pairs: Mutations, first: int, last: int, size: int) -> None:
         state = self._state
@@ -168,23 +242,16 @@ class Commit:
         if memtable.size >= self._memtable_bytes:
             state.rotate_memtable()
 
-    def _settle(self, pairs: Mutations, mode: Durability) -> None:
+    def _settle(self, pairs: Mutations | Callable[[], Mutations]) -> None:
         """After an exception (a signal handler's, say) in the section that logs and applies.
 
-        What is in the log must be in the memtable, or waiting to be: applying twice does no harm.
+        What is in the log must be in the memtable, or wait for its turn: applying twice does no harm.
         """
         logged = self._state.log.next_lsn() - 1
-        if logged > self._last_lsn:
-            active = self._state.view.active
-            if active.last_lsn <= self._last_lsn:
-                self._accept(pairs, self._last_lsn + 1, logged, 0, mode)
-            self._last_lsn = logged
-
-    def _accept_one(self, lsn: int, key: bytes, value: bytes | None, mode: Durability) -> Durability:
-        if lsn < 0:
-            check_sizes(len(key), len(value or b""))
-            self._refuse(lsn)
-        return self._accept({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + len(value or b""), mode)
+        active = self._state.view.active
+        if self._waiting or logged <= active.last_lsn:
+            return
+        self._apply(pairs() if callable(pairs) else pairs, active.last_lsn + 1, logged, 0)
 
     def _refuse(self, code: int) -> None:
         """Raise what the log's answer stands for; after a final one the store is read-only."""
@@ -192,7 +259,7 @@ class Commit:
             check(code)
         except FailedError as error:
             self._state.failure = self._state.failure or error
-            self._state.update_hindered()
+            self._state.hindered = True
             raise
 
     def _admit(self) -> None:
@@ -212,38 +279,3 @@ class Commit:
             state.check_writable()
         self.stalls += 1
         self.stall_seconds += time.monotonic() - since
-
-    # ---- without the lock ------------------------------------------------------------------------
-
-    def sync(self) -> None:
-        """Make everything that was committed before the call durable and visible."""
-        self._state.check_readable()
-        self._make_durable(self._last_lsn)
-
-    def _make_durable(self, lsn: int) -> None:
-        """Return when everything up to `lsn` is durable and visible; one sync serves all who wait."""
-        try:
-            code = lib.oor_wal_sync(self._wal, lsn, -1)
-        finally:
-            # The first of those whom a sync woke has applied for all of them.
-            if self._state.view.active.last_lsn < lsn:
-                self.publish()
-        if code < 0:
-            try:
-                check(code)
-            except FailedError as error:
-                self._state.fail(error)
-                raise
-
-    def publish(self) -> None:
-        """Apply what has become durable, in LSN order."""
-        with self._lock:
-            pending = self._pending
-            if not pending:
-                return
-            durable = lib.oor_wal_durable(self._wal)
-            while pending and pending[0][2] <= durable:
-                # An exception may have come between these two the last time.
-                if pending[0][2] > self._state.view.active.last_lsn:
-                    self._apply(*pending[0])
-                pending.popleft()

@@ -1,0 +1,97 @@
+/* wal_commit.c: appends whose caller waits for the device, and the queue that keeps their order.
+ *
+ * A caller logs and waits in one call, so that it lets go of the interpreter once.  Whoever comes back
+ * first makes all that is durable visible, in the order of the queue, which is the order of the log:
+ *
+ * queue := waiting*           first_lsn rises; a token stands in it once
+ *
+ * Nothing here is written to disk. */
+#include "wal.h"
+
+#include <stdlib.h>
+
+int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                    uint32_t value_size) {
+    return oor_wal_put_as(wal, key, key_size, value, value_size, 0);
+}
+
+int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                       const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                       const uint32_t *value_sizes, int stamp) {
+    return oor_wal_append_as(wal, count, keys, keys_size, key_sizes, values, values_size, value_sizes,
+                             stamp, 0);
+}
+
+/* Waits for a frame that was just logged. */
+static int64_t finish(oor_wal *wal, int64_t first_lsn, uint64_t count) {
+    if (first_lsn < 0) {
+        oor_fail_at(0, 0, 0, 0);
+        return first_lsn;
+    }
+    uint64_t last_lsn = (uint64_t)first_lsn + count - 1;
+    int rc = oor_wal_sync(wal, last_lsn, -1);
+    return rc < 0 ? oor_fail_at(0, 0, (uint64_t)first_lsn, last_lsn) : first_lsn;
+}
+
+int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                       uint32_t value_size, uint64_t token) {
+    assert(token);
+    return finish(wal, oor_wal_put_as(wal, key, key_size, value, value_size, token), 1);
+}
+
+int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                               const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                               const uint32_t *value_sizes, int stamp, uint64_t token) {
+    assert(token);
+    return finish(wal,
+                  oor_wal_append_as(wal, count, keys, keys_size, key_sizes, values, values_size,
+                                    value_sizes, stamp, token),
+                  count);
+}
+
+/* ---- the queue -------------------------------------------------------------------------------- */
+
+int oor_wal_queue_reserve(oor_wal *wal) {
+    if (wal->queue_count < wal->queue_room) return 0;
+    size_t room = wal->queue_room ? 2 * wal->queue_room : 64;
+    oor_wal_waiting *queue = realloc(wal->queue, room * sizeof *queue);
+    if (!queue) return oor_fail(OOR_E_MEMORY, wal->dir, "no memory for a queue of %zu commits", room);
+    wal->queue = queue;
+    wal->queue_room = room;
+    return 0;
+}
+
+void oor_wal_queue_add(oor_wal *wal, const oor_wal_waiting *waiting) {
+    assert(wal->queue_count < wal->queue_room);
+    size_t at = wal->queue_count++;
+    for (; at > 0 && wal->queue[at - 1].first_lsn > waiting->first_lsn; at--) wal->queue[at] = wal->queue[at - 1];
+    wal->queue[at] = *waiting;
+}
+
+int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_t token) {
+    assert(token && first_lsn <= last_lsn);
+    pthread_mutex_lock(&wal->lock);
+    int rc = oor_wal_queue_reserve(wal);
+    if (rc >= 0) oor_wal_queue_add(wal, &(oor_wal_waiting){first_lsn, last_lsn, token});
+    pthread_mutex_unlock(&wal->lock);
+    return rc;
+}
+
+int64_t oor_wal_peek_durable(oor_wal *wal, oor_wal_waiting *out, size_t capacity) {
+    pthread_mutex_lock(&wal->lock);
+    size_t count = 0;
+    while (count < capacity && count < wal->queue_count && wal->queue[count].last_lsn <= wal->durable_lsn) {
+        out[count] = wal->queue[count];
+        count++;
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return (int64_t)count;
+}
+
+void oor_wal_drop(oor_wal *wal, size_t count) {
+    pthread_mutex_lock(&wal->lock);
+    assert(count <= wal->queue_count);
+    wal->queue_count -= count;
+    memmove(wal->queue, wal->queue + count, wal->queue_count * sizeof *wal->queue);
+    pthread_mutex_unlock(&wal->lock);
+}
