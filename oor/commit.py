@@ -83,30 +83,19 @@ class Commit:
                 if lsn < 0:
                     check_sizes(len(key), size)
                     self._refuse(lsn)
+                self._queue_behind(lambda: {key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size)
             except BaseException:
-                self._settle({key: value})
+                self._settle(lambda: {key: value}, lsn, lsn)
                 raise
-        return self._wait_behind({key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size)
+        self.make_durable(lsn)
+        return lsn
 
     def delete(self, key: bytes, mode: Durability) -> int:
         """Commit one deletion and return its LSN."""
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, None, TOMBSTONE)
-        with self._lock:
-            if self._state.hindered:
-                self._admit()
-            try:
-                lsn: int = _put(self._wal, key, len(key), b"", TOMBSTONE)
-                if lsn < 0:
-                    check_sizes(len(key), 0)
-                    self._refuse(lsn)
-                if not self._waiting:
-                    self._apply({key: None}, lsn, lsn, ENTRY_BYTES + len(key))
-                    return lsn
-            except BaseException:
-                self._settle({key: None})
-                raise
-        return self._wait_behind({key: None}, lsn, lsn, ENTRY_BYTES + len(key))
+        columns = Columns([key], [None])
+        return self._write(columns.arguments(), False, lambda: {key: None}, ENTRY_BYTES + len(key), mode)
 
     def _put_and_wait(self, key: bytes, value: bytes | None, value_size: int) -> int:
         data = b"" if value is None else value
@@ -160,18 +149,21 @@ class Commit:
         with self._lock:
             if self._state.hindered:
                 self._admit()
-            first = 0
+            first = last = 0
             try:
                 first = lib.oor_wal_append(self._wal, *arguments, stamp)
+                last = first + count - 1
                 if first < 0:
                     self._refuse(first)
                 if not self._waiting:
-                    self._apply(load(), first, first + count - 1, size)
-                    return first + count - 1
+                    self._apply(load(), first, last, size)
+                    return last
+                self._queue_behind(load, first, last, size)
             except BaseException:
-                self._settle(load)
+                self._settle(load, first, last)
                 raise
-        return self._wait_behind(load, first, first + count - 1, size)
+        self.make_durable(last)
+        return last
 
     # ---- waiting ---------------------------------------------------------------------------------
 
@@ -196,14 +188,6 @@ class Commit:
             if token in self._waiting:
                 self.publish()
         return first
-
-    def _wait_behind(self, pairs: Mutations | Callable[[], Mutations], first: int, last: int, size: int) -> int:
-        """A mutation that need not wait was logged behind some that do: it becomes visible after them."""
-        token = next(self._tokens)
-        self._waiting[token] = (pairs if callable(pairs) else lambda: pairs, size)
-        check(lib.oor_wal_enqueue(self._wal, first, last, token))
-        self.make_durable(last)
-        return last
 
     def sync(self) -> None:
         """Make everything that was committed before the call durable and visible."""
@@ -242,16 +226,29 @@ class Commit:
         if memtable.size >= self._memtable_bytes:
             state.rotate_memtable()
 
-    def _settle(self, pairs: Mutations | Callable[[], Mutations]) -> None:
+    def _queue_behind(self, load: Callable[[], Mutations], first: int, last: int, size: int) -> None:
+        """A mutation that need not wait was logged behind some that do: it is applied after them."""
+        token = next(self._tokens)
+        self._waiting[token] = (load, size)
+        check(lib.oor_wal_enqueue(self._wal, first, last, token))
+
+    def _settle(self, load: Callable[[], Mutations], first: int, last: int) -> None:
         """After an exception (a signal handler's, say) in the section that logs and applies.
 
-        What is in the log must be in the memtable, or wait for its turn: applying twice does no harm.
+        What is in the log must be in the memtable, or wait for its turn; applying twice does no harm.
+        `first` is the LSN if the log's answer got this far, else 0.
         """
-        logged = self._state.log.next_lsn() - 1
-        active = self._state.view.active
-        if self._waiting or logged <= active.last_lsn:
+        applied = self._state.view.active.last_lsn
+        logged = self.last_lsn
+        if first < 0 or logged <= applied:
             return
-        self._apply(pairs() if callable(pairs) else pairs, active.last_lsn + 1, logged, 0)
+        if not self._waiting:
+            self._apply(load(), applied + 1, logged, 0)
+        elif first == 0 or applied < last:
+            # It may stand behind others that wait, or not: only the log knows, and an open reads it.
+            error = FailedError("a commit was interrupted; open the store again", path=self._state.directory)
+            self._state.failure = self._state.failure or error
+            self._state.hindered = True
 
     def _refuse(self, code: int) -> None:
         """Raise what the log's answer stands for; after a final one the store is read-only."""
