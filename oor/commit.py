@@ -64,7 +64,7 @@ class Commit:
         size = len(value)
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, value, size)
-        lsn = 0
+        lsn: int = 0
         with self._lock:
             if self._state.hindered:
                 self._admit()
@@ -102,7 +102,8 @@ class Commit:
         check_sizes(len(key), len(data))
 
         def commit(token: int) -> int:
-            return lib.oor_wal_commit(self._wal, key, len(key), data, value_size, token)  # type: ignore[no-any-return]
+            answer: int = lib.oor_wal_commit(self._wal, key, len(key), data, value_size, token)
+            return answer
 
         return self._commit_and_wait(commit, lambda: {key: value}, ENTRY_BYTES + len(key) + len(data))
 
@@ -143,13 +144,15 @@ class Commit:
         if mode is _SYNC or self._waiting:
 
             def commit(token: int) -> int:
-                return lib.oor_wal_commit_columns(self._wal, *arguments, stamp, token)  # type: ignore[no-any-return]
+                answer: int = lib.oor_wal_commit_columns(self._wal, *arguments, stamp, token)
+                return answer
 
             return self._commit_and_wait(commit, load, size) + count - 1
         with self._lock:
             if self._state.hindered:
                 self._admit()
-            first = last = 0
+            first: int = 0
+            last: int = 0
             try:
                 first = lib.oor_wal_append(self._wal, *arguments, stamp)
                 last = first + count - 1
