@@ -10,27 +10,30 @@
 `oor.OorError`. Element sets are in `oor.registry`.
 """
 
-from oor.batch import WriteBatch
-from oor.checkpoint import Checkpoint
-from oor.db import DB, open
-from oor.errors import (
-    CancelledError,
-    ClosedError,
-    CorruptionError,
-    DiskFullError,
-    FailedError,
-    FormatError,
-    LimitError,
-    LockedError,
-    OorError,
-    StorageError,
-    WaitTimeout,
-    WouldStallError,
-)
-from oor.options import Durability, Options
-from oor.recovery import RecoveryReport
-from oor.snapshot import Snapshot
-from oor.stats import Stats
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from oor.batch import WriteBatch
+    from oor.checkpoint import Checkpoint
+    from oor.db import DB, open
+    from oor.errors import (
+        CancelledError,
+        ClosedError,
+        CorruptionError,
+        DiskFullError,
+        FailedError,
+        FormatError,
+        LimitError,
+        LockedError,
+        OorError,
+        StorageError,
+        WaitTimeout,
+        WouldStallError,
+    )
+    from oor.options import Durability, Options
+    from oor.recovery import RecoveryReport
+    from oor.snapshot import Snapshot
+    from oor.stats import Stats
 
 __version__ = "0.1.0"
 
@@ -58,3 +61,31 @@ __all__ = [
     "__version__",
     "open",
 ]
+
+# The engine is loaded when something of it is first asked for: `oor --help` and a look at the version
+# should not pay for it.
+_HOMES = {
+    "DB": "db",
+    "Checkpoint": "checkpoint",
+    "Durability": "options",
+    "Options": "options",
+    "RecoveryReport": "recovery",
+    "Snapshot": "snapshot",
+    "Stats": "stats",
+    "WriteBatch": "batch",
+    "open": "db",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module 'oor' has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(f"oor.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
