@@ -42,6 +42,36 @@ class StoreLock:
         self._directory.close()
 
 
+class ReadLock:
+    """Keeps a store from being opened while somebody reads its files as they lie, and changes nothing.
+
+    Raises LockedError if it is open already, StorageError if there is no such directory.
+    """
+
+    def __init__(self, directory: str) -> None:
+        self._directory = native.File(directory, native.READ)
+        try:
+            if not self._directory.lock():
+                raise LockedError(f"the store is open already: {_owner_in(directory)}", path=directory)
+        except BaseException:
+            self._directory.close()
+            raise
+
+    def __enter__(self) -> ReadLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._directory.close()
+
+
+def _owner_in(directory: str) -> str:
+    try:
+        with native.File(os.path.join(directory, names.LOCK), native.READ) as file:
+            return _owner(file)
+    except OorError:
+        return "by an owner that no lock file names"
+
+
 def _owner(file: native.File) -> str:
     try:
         found = json.loads(file.read(4096))
