@@ -1,0 +1,94 @@
+"""The tree of subcommands, each known by name, home and one line of help, and how a run of one ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from oor import __version__
+from oor.cli import exits
+from oor.errors import OorError
+
+# name -> (module, what it does). The modules are imported on demand: `oor --help` loads no engine.
+COMMANDS = {
+    "ingest": ("ingest", "Store the element sets of files; rejects go to a quarantine file."),
+    "latest": ("query", "Print the newest element set of each object."),
+    "at": ("query", "Print the newest element set at or before a time."),
+    "history": ("query", "Print all element sets of an object, oldest first."),
+    "stat": ("store", "Show what a store holds."),
+    "recover": ("store", "Recover a store after a crash, or show what recovery would do."),
+    "verify": ("store", "Read every byte of a store and say what is damaged; change nothing."),
+    "manifest": ("store", "Print the manifest, edit by edit."),
+    "demo": ("demo", "Kill a process in the middle of an ingest and lose nothing; see it happen."),
+}
+
+
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"oor.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), text) for code, text in exits.TABLE.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
+        except BrokenPipeError:
+            # Whoever reads our output has enough. Python would complain once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return exits.FINE
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="oor", message="%(prog)s %(version)s")
+def app() -> None:
+    """A durable store of orbital element sets."""
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command; returns its exit code and has told stderr about what went wrong."""
+    as_json = "--json" in arguments
+    try:
+        code = app.main(args=arguments, prog_name="oor", standalone_mode=False)
+        return code if isinstance(code, int) else exits.FINE
+    except click.ClickException as error:
+        error.show()
+        return exits.ERROR
+    except (click.Abort, KeyboardInterrupt):
+        print("oor: interrupted", file=sys.stderr)
+        return exits.INTERRUPTED
+    except OorError as error:
+        _tell(error, as_json)
+        return exits.code_of(error)
+
+
+def _tell(error: OorError, as_json: bool) -> None:
+    if not as_json:
+        print(f"oor: {error}", file=sys.stderr)
+        return
+    content: dict[str, Any] = {"error": type(error).__name__, "message": error.message}
+    for name in ("path", "segment", "offset", "first_lsn", "last_lsn"):
+        if getattr(error, name) is not None:
+            content[name] = getattr(error, name)
+    print(json.dumps(content), file=sys.stderr)

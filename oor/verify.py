@@ -1,0 +1,157 @@
+"""Verification: every byte of a store that anything depends on is read, and nothing is changed.
+
+Analysis (oor.analysis) says what a start would find: CURRENT, manifest, segments, what is missing. On top
+of that every segment is read to its end, beyond the first damage, and every block of every table.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from oor import names, native
+from oor.analysis import RecoveryPlan, analyze
+from oor.errors import CorruptionError, FormatError, OorError, StorageError
+from oor.lock import ReadLock
+from oor.log import SegmentInfo, SegmentScan
+from oor.table import BlockCache, Table
+
+
+@dataclass(frozen=True, slots=True)
+class Damage:
+    """Bytes that are not what was written; a field that does not apply is None."""
+
+    what: str
+    path: str | None
+    segment: int | None = None
+    offset: int | None = None
+    first_lsn: int | None = None
+    last_lsn: int | None = None
+
+    @classmethod
+    def of(cls, error: OorError) -> Damage:
+        """What an exception says."""
+        return cls(
+            error.message, error.path, error.segment, error.offset, error.first_lsn, error.last_lsn
+        )
+
+    def __str__(self) -> str:
+        return str(
+            CorruptionError(
+                self.what, path=self.path, segment=self.segment, offset=self.offset,
+                first_lsn=self.first_lsn, last_lsn=self.last_lsn,
+            )
+        )  # fmt: skip
+
+
+@dataclass(slots=True)
+class Verification:
+    """What was read and what is wrong. Counts; bytes of files."""
+
+    path: str
+    clean: bool = False
+    """Closed in order: the tables hold everything, and nothing of the log is needed."""
+    bytes: int = 0
+    manifest_edits: int = 0
+    segments: int = 0
+    frames: int = 0
+    records: int = 0
+    """Mutations in the log."""
+    torn_bytes: int = 0
+    """Behind the log's last whole frame: a write that a crash cut off and nobody was told of. No damage."""
+    tables: int = 0
+    entries: int = 0
+    """Of tables, tombstones included."""
+    flushed_lsn: int = 0
+    last_lsn: int = 0
+    orphans: tuple[str, ...] = ()
+    """What the next open removes. No damage."""
+    damage: list[Damage] = field(default_factory=list)
+
+
+def verify(directory: str) -> Verification:
+    """Read the store in `directory`; what is damaged is in the result's `damage`.
+
+    Raises LockedError if somebody has it open, FormatError for a format that this build does not read,
+    StorageError for a directory that is not there. Cost: one pass over log and tables.
+    """
+    result = Verification(os.path.abspath(directory))
+    with ReadLock(directory):
+        try:
+            plan = analyze(directory)
+        except (CorruptionError, StorageError) as error:
+            # Without a manifest nobody knows which tables and segments count.
+            result.damage.append(Damage.of(error))
+            return result
+        _note_plan(result, plan)
+        for info in plan.segments:
+            result.segments += 1
+            result.frames += info.frames
+            result.records += info.records
+            result.bytes += info.file_size
+            result.damage += _lost_in(plan, info)
+        result.damage += _lost_in_tables(plan, result)
+        if plan.problem is not None and not _is_known(plan.problem, result.damage):
+            result.damage.insert(0, Damage.of(plan.problem))
+    return result
+
+
+def _note_plan(result: Verification, plan: RecoveryPlan) -> None:
+    result.clean = plan.clean
+    result.manifest_edits = plan.manifest.lines
+    result.torn_bytes = plan.torn_bytes + plan.manifest.torn_bytes
+    result.flushed_lsn = plan.state.flushed_lsn
+    result.last_lsn = plan.log_end_lsn
+    result.orphans = plan.orphans
+    for name in (names.CURRENT, names.manifest_name(plan.manifest.number)):
+        with native.File(os.path.join(plan.directory, name), native.READ) as file:
+            result.bytes += file.size()
+
+
+def _lost_in(plan: RecoveryPlan, info: SegmentInfo) -> Iterator[Damage]:
+    """Bytes inside the log that do not verify. What is torn off its end is no damage: analysis knows."""
+    state = plan.state
+    path = os.path.join(plan.directory, names.segment_name(info.number))
+    try:
+        scan = SegmentScan(
+            plan.directory, info.number, state.database_id, state.epoch, plan.tail, 0, salvage=True
+        )
+    except OorError as error:
+        yield Damage.of(error)
+        return
+    while (chunk := scan.next()) is not None:
+        if chunk.loss is not None and chunk.loss.first_lsn:
+            yield Damage(
+                "frames that do not verify", path, info.number, chunk.loss.offset,
+                chunk.loss.first_lsn, chunk.loss.last_lsn or None,
+            )  # fmt: skip
+    scan.close()
+
+
+def _lost_in_tables(plan: RecoveryPlan, result: Verification) -> Iterator[Damage]:
+    cache = BlockCache(0)
+    for _, meta in plan.state.tables.values():
+        try:
+            table = Table.open(plan.directory, meta, cache)
+            try:
+                table.verify()
+            finally:
+                table.close()
+        except (CorruptionError, StorageError, FormatError) as error:
+            found = Damage.of(error)
+            yield found
+            continue
+        result.tables += 1
+        result.entries += meta.entries
+        result.bytes += meta.size
+
+
+def _is_known(problem: CorruptionError, damage: list[Damage]) -> bool:
+    """Whether what analysis objects to was found again by reading: same file, no LSN beyond."""
+    return any(
+        found.path == problem.path
+        and (found.offset == problem.offset or problem.offset is None)
+        and (problem.last_lsn or 0) <= (found.last_lsn or 0)
+        for found in damage
+    )
