@@ -1,0 +1,179 @@
+"""`oor demo`: the incident on the screen, and the criteria."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from oor.cli import exits
+from oor.cli.output import count, emit, json_option, milliseconds, note, table
+from oor.demo.catalogue import from_files, synthetic
+from oor.demo.incident import WITHOUT_LOG, Incident, Replay, Round
+
+
+@click.command()
+@click.argument("files", nargs=-1)
+@click.option(
+    "--durability", "modes", type=click.Choice(["sync", "interval", "os"]), multiple=True,
+    default=("interval", "sync"), show_default=True, help="May be given more than once.",
+)  # fmt: skip
+@click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Kills in each mode.")
+@click.option("--seed", type=int, help="Of the moments to kill at; a new one each time unless given.")
+@click.option("--keep", is_flag=True, help="Leave the stores on disk and say where.")
+@click.option("--criteria", is_flag=True, help="Measure the seven criteria of a write-ahead log instead.")
+@json_option
+def demo(
+    files: tuple[str, ...], modes: tuple[str, ...], rounds: int, seed: int | None, keep: bool, criteria: bool,
+    as_json: bool,
+) -> int:  # fmt: skip
+    """Kill a process by SIGKILL while it ingests, recover, and compare every acknowledged set.
+
+    On a catalogue that it makes itself, or on FILES of element sets. Exits with 1 if one set is lost.
+    """
+    with _directory(keep) as directory:
+        if criteria:
+            return _show_criteria(directory, as_json)
+        seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
+        return _show_incident(directory, files, modes, rounds, seed, as_json)
+
+
+@contextlib.contextmanager
+def _directory(keep: bool) -> Iterator[str]:
+    if keep:
+        directory = tempfile.mkdtemp(prefix="oor-demo-")
+        try:
+            yield directory
+        finally:
+            note(f"oor: the stores are in {directory}")
+    else:
+        with tempfile.TemporaryDirectory(prefix="oor-demo-") as directory:
+            yield directory
+
+
+# ---- the incident --------------------------------------------------------------------------------
+
+
+def _show_incident(
+    directory: str, files: tuple[str, ...], modes: tuple[str, ...], rounds: int, seed: int, as_json: bool
+) -> int:
+    catalogue = from_files(files) if files else synthetic()
+    if not catalogue.count:
+        note("oor: there is no element set in the input")
+        return exits.ERROR
+    say = _silent if as_json else print
+    say(f"{count(catalogue.count, 'element set')}: {catalogue.title}. Seed {seed}.")
+    incidents = []
+    for mode in (WITHOUT_LOG, *dict.fromkeys(modes)):
+        say()
+        say(f"{_TITLES[mode]}")
+        incident = Incident(mode)
+        replay = Replay(catalogue, directory, mode, rounds, random.Random(f"{seed}/{mode}"))
+        for number in range(1, (1 if mode == WITHOUT_LOG else rounds) + 1):
+            one = replay.round(number)
+            incident.rounds.append(one)
+            _say_round(say, one)
+        incidents.append(incident)
+    lost = sum(incident.lost for incident in incidents if incident.mode != WITHOUT_LOG)
+    if as_json:
+        emit({"seed": seed, "sets": catalogue.count, "lost": lost, "incidents": [_content(one) for one in incidents]})
+    else:
+        print()
+        _print_table(incidents)
+        print()
+        print("Nothing that was acknowledged is lost." if not lost else f"LOST: {count(lost, 'acknowledged set')}.")
+    return exits.DAMAGE if lost else exits.FINE
+
+
+_TITLES = {
+    WITHOUT_LOG: "Without a log: a memtable alone, as in the incident.",
+    "sync": "With the log, durability sync: a batch is acknowledged when it is on stable storage.",
+    "interval": "With the log, durability interval: acknowledged when logged, synced every 50 ms.",
+    "os": "With the log, durability os: acknowledged when logged, synced when the kernel likes.",
+}
+
+
+def _silent(*_: object) -> None:
+    pass
+
+
+def _say_round(say: Any, one: Round) -> None:
+    say(
+        f"  kill {one.number}    SIGKILL after {milliseconds(one.seconds)}:"
+        f" {count(one.acknowledged, 'set')} acknowledged, LSN {one.acknowledged_lsn:,}"
+    )
+    report = one.recovery
+    if report is None:
+        say(f"            no file to recover from: {count(one.lost, 'set')} lost")
+        return
+    redo = f"{count(report.records, 'mutation')} in {count(report.frames, 'frame')} replayed" if report.records else (
+        "nothing to replay"
+    )  # fmt: skip
+    orphans = f", {count(len(report.orphans), 'orphan')} removed" if report.orphans else ""
+    say(
+        f"  recovery  LSN {report.recovered_lsn:,} (tables {report.flushed_lsn:,}); {redo},"
+        f" {count(report.tail_frames, 'frame')} only in the tail{orphans}"
+    )
+    say(
+        f"            {milliseconds(one.recovery_seconds)}: analysis {milliseconds(report.analysis_seconds)},"
+        f" redo {milliseconds(report.redo_seconds)}, undo {milliseconds(report.undo_seconds)}"
+    )
+    say(
+        f"  check     {one.found:,} of {count(one.checked, 'acknowledged set')} byte for byte, {one.lost:,} lost;"
+        f" {one.unacknowledged:,} more that nobody was told of"
+    )
+
+
+def _print_table(incidents: list[Incident]) -> None:
+    head = ("", "kills", "acknowledged", "found", "lost", "sets/s", "recovery ms")
+    rows = [
+        (
+            "no log" if one.mode == WITHOUT_LOG else one.mode, len(one.rounds), one.acknowledged, one.found, one.lost,
+            round(one.rate), "-" if one.mode == WITHOUT_LOG else one.recovery_seconds * 1000,
+        )
+        for one in incidents
+    ]  # fmt: skip
+    table(head, rows)
+
+
+def _content(incident: Incident) -> dict[str, Any]:
+    return {
+        "mode": incident.mode,
+        "acknowledged": incident.acknowledged,
+        "found": incident.found,
+        "lost": incident.lost,
+        "sets_per_second": round(incident.rate),
+        "recovery_seconds": incident.recovery_seconds,
+        "rounds": [asdict(one) | {"lost": one.lost} for one in incident.rounds],
+    }
+
+
+# ---- the criteria --------------------------------------------------------------------------------
+
+
+def _show_criteria(directory: str, as_json: bool) -> int:
+    from oor.demo.criteria import CRITERIA, measure
+
+    failed = 0
+    for letter in CRITERIA:
+        began = time.perf_counter()
+        outcome = measure(letter, directory)
+        failed += not outcome.passed
+        if as_json:
+            emit(asdict(outcome) | {"seconds": time.perf_counter() - began})
+            continue
+        print(f"({letter}) {'passed' if outcome.passed else 'FAILED'}  {outcome.title}")
+        for line in outcome.lines():
+            print(f"            {line}")
+        sys.stdout.flush()
+    if not as_json:
+        print()
+        print(f"{len(CRITERIA) - failed} of {len(CRITERIA)} criteria are met.")
+    return exits.DAMAGE if failed else exits.FINE
