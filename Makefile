@@ -1,0 +1,59 @@
+# `make demo` and `make test` do everything on a machine with Python 3.11+ and a C compiler.
+# All goes into .venv and build/ of this folder; the second time only what changed is made again.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+BUILD  := build/dev
+
+C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
+MESSAGES := --quiet --disable-pip-version-check
+
+.PHONY: demo test criteria lint bench venv clean
+
+demo: $(VENV)/installed
+	@$(BIN)/oor demo
+
+test: $(VENV)/test-tools
+	@$(BIN)/python -m pytest
+
+criteria: $(VENV)/installed
+	@$(BIN)/oor demo --criteria
+
+lint: $(VENV)/lint-tools
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: $(VENV)/bench-tools
+	@$(BIN)/python -m pytest bench --benchmark-only
+
+venv: $(VENV)/test-tools
+
+# pip builds without isolation, so that the objects in build/ are kept and used again.
+$(VENV)/build-tools: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "oor needs Python 3.11 or later: make PYTHON=python3.12"; exit 1; }
+	@echo "making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install $(MESSAGES) "scikit-build-core>=1.1" "cffi>=2.1" ninja "cmake>=3.18"
+	@touch $@
+
+$(VENV)/installed: $(VENV)/build-tools $(C_SIDE)
+	@echo "building oor"
+	@$(BIN)/python -m pip install $(MESSAGES) --no-build-isolation --no-warn-script-location \
+	  -Cbuild-dir=$(BUILD) -Ccmake.define.OOR_WERROR=ON -e .
+	@touch $@
+
+$(VENV)/test-tools: $(VENV)/installed
+	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100"
+	@touch $@
+
+$(VENV)/lint-tools: $(VENV)/test-tools
+	@$(BIN)/python -m pip install $(MESSAGES) ruff mypy
+	@touch $@
+
+$(VENV)/bench-tools: $(VENV)/test-tools
+	@$(BIN)/python -m pip install $(MESSAGES) "pytest-benchmark>=5" rocksdict plyvel lmdb
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist

@@ -1,0 +1,75 @@
+"""A process that dies at one exact point, by its own SIGKILL: nothing is closed, synced or said after it.
+
+    python -m oor.demo.victim PATH POINT COUNT
+    report := LSN that is durable, newline                 last line counts
+
+POINT: `logged`     after COUNT records are logged, some of them not yet durable;
+       `flush`      when the table is written and durable, before the manifest names it;
+       `merged`     when a compaction's outputs are durable, before the manifest edit;
+       `installed`  when the manifest edit of that compaction is durable, before the old tables go.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Any
+
+import oor
+from oor.demo.records import records
+from oor.state import State
+
+BATCH = 50
+DURABLE_AT_LEAST = 3000
+"""At `logged`: so many records are synced, the others only logged."""
+TABLES = 3
+"""Tables that a compaction merges."""
+
+
+def die() -> None:
+    """Nothing runs after this."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def die_at_install(*, before: bool) -> None:
+    """From now on, an edit of the manifest is the end: before it is written, or when it is durable."""
+    install = State.install
+
+    def last_act(self: State, *arguments: Any, **named: Any) -> None:
+        if not before:
+            install(self, *arguments, **named)
+        die()
+
+    State.install = last_act  # type: ignore[method-assign]
+
+
+def write(db: oor.DB, start: int, stop: int) -> None:
+    """Write records in batches; say after each how far the log is durable."""
+    for at in range(start, stop, BATCH):
+        db.write(records(at, min(at + BATCH, stop)))
+        os.write(1, b"%d\n" % db.durable_lsn)
+
+
+def run(path: str, point: str, count: int) -> None:
+    """Write `count` records, come to the point, die."""
+    db = oor.open(path, durability="interval", background=False)
+    if point == "logged":
+        write(db, 0, DURABLE_AT_LEAST)
+        db.sync()
+        write(db, DURABLE_AT_LEAST, count)
+    elif point == "flush":
+        write(db, 0, count)
+        die_at_install(before=True)
+        db.flush()
+    else:
+        for part in range(TABLES):
+            write(db, part * count // TABLES, (part + 1) * count // TABLES)
+            db.flush()
+        die_at_install(before=point == "merged")
+        db.compact()
+    die()
+
+
+if __name__ == "__main__":
+    run(sys.argv[1], sys.argv[2], int(sys.argv[3]))
