@@ -56,7 +56,8 @@ class _Commands(click.Group):
             return result
         except BrokenPipeError:
             # Whoever reads our output has enough. Python would complain once more at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            with open(os.devnull, "wb") as nowhere:
+                os.dup2(nowhere.fileno(), sys.stdout.fileno())
             return exits.FINE
 
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import sys
-import tempfile
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -17,6 +14,7 @@ from oor.cli import exits
 from oor.cli.output import count, emit, json_option, milliseconds, note, table
 from oor.demo.catalogue import from_files, synthetic
 from oor.demo.incident import WITHOUT_LOG, Incident, Replay, Round
+from oor.demo.scratch import scratch
 
 
 @click.command()
@@ -38,24 +36,13 @@ def demo(
 
     On a catalogue that it makes itself, or on FILES of element sets. Exits with 1 if one set is lost.
     """
-    with _directory(keep) as directory:
+    with scratch(keep) as directory:
+        if keep:
+            note(f"oor: the stores are in {directory}")
         if criteria:
             return _show_criteria(directory, as_json)
         seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
         return _show_incident(directory, files, modes, rounds, seed, as_json)
-
-
-@contextlib.contextmanager
-def _directory(keep: bool) -> Iterator[str]:
-    if keep:
-        directory = tempfile.mkdtemp(prefix="oor-demo-")
-        try:
-            yield directory
-        finally:
-            note(f"oor: the stores are in {directory}")
-    else:
-        with tempfile.TemporaryDirectory(prefix="oor-demo-") as directory:
-            yield directory
 
 
 # ---- the incident --------------------------------------------------------------------------------
@@ -167,7 +154,7 @@ def _show_criteria(directory: str, as_json: bool) -> int:
         outcome = measure(letter, directory)
         failed += not outcome.passed
         if as_json:
-            emit(asdict(outcome) | {"seconds": time.perf_counter() - began})
+            emit({"criterion": letter} | asdict(outcome) | {"seconds": time.perf_counter() - began})
             continue
         print(f"({letter}) {'passed' if outcome.passed else 'FAILED'}  {outcome.title}")
         for line in outcome.lines():

@@ -8,7 +8,6 @@ It never closes the store and never ends by itself: at the end of its input it w
 
 from __future__ import annotations
 
-import os
 import signal
 import sys
 from array import array
@@ -65,10 +64,10 @@ def run(path: str, mode: str, batch_sets: int, memtable_bytes: int) -> None:
         # A batch that was there already has no LSN of its own: it is as safe as the last one.
         last = report.last_lsn or last or store.last_lsn
         sets = report.read - report.quarantined
-        os.write(1, f"{last} {sets} {report.seconds:.6f}\n".encode())
+        print(last, sets, f"{report.seconds:.6f}", flush=True)
 
     ingest(store, ["-"], batch_sets=batch_sets, progress=tell)
-    os.write(1, b"end\n")
+    print("end", flush=True)
     while True:
         signal.pause()
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -312,4 +311,6 @@ CRITERIA: dict[str, Callable[[str], Outcome]] = {
 
 def measure(letter: str, directory: str) -> Outcome:
     """Measure one criterion below `directory`."""
-    return CRITERIA[letter](tempfile.mkdtemp(prefix=f"criterion-{letter}-", dir=directory))
+    path = os.path.join(directory, f"criterion-{letter}")
+    native.make_dir(path)
+    return CRITERIA[letter](path)

@@ -8,7 +8,6 @@ import select
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,6 +15,7 @@ from typing import TypeGuard
 
 import oor
 from oor.demo.catalogue import Catalogue
+from oor.demo.scratch import as_file
 from oor.errors import OorError
 from oor.recovery import RecoveryReport
 from oor.registry import keys
@@ -131,9 +131,7 @@ class Replay:
         """Start the child, wait until it has acknowledged `target` sets, and `delay` more, and kill it."""
         command = [sys.executable, "-m", "oor.demo.child", self._path, self._mode]
         command += [str(BATCH_SETS), str(MEMTABLE_BYTES)]
-        with tempfile.TemporaryFile() as stdin:
-            stdin.write(self._catalogue.rest_from(one.first_set))
-            stdin.seek(0)
+        with as_file(self._catalogue.rest_from(one.first_set)) as stdin:
             child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE)
         assert child.stdout is not None
         pipe = child.stdout.fileno()

@@ -48,7 +48,7 @@ def write(db: oor.DB, start: int, stop: int) -> None:
     """Write records in batches; say after each how far the log is durable."""
     for at in range(start, stop, BATCH):
         db.write(records(at, min(at + BATCH, stop)))
-        os.write(1, b"%d\n" % db.durable_lsn)
+        print(db.durable_lsn, flush=True)
 
 
 def run(path: str, point: str, count: int) -> None:
