@@ -308,11 +308,13 @@ class DB:
                 flush_all(state)
                 state.log.seal()
                 with state.manifest_lock:
+                    next_lsn = state.log.next_lsn()
                     edit = VersionEdit(
                         closed=True,
-                        flushed_lsn=state.flushed_lsn,
+                        # Nothing is left to flush, even where recovery has passed over LSNs of the dead.
+                        flushed_lsn=max(state.flushed_lsn, next_lsn - 1),
                         durable_lsn=state.log.durable_lsn(),
-                        next_lsn=state.log.next_lsn(),
+                        next_lsn=next_lsn,
                     )
                     state.manifest.append(edit)
         finally:
