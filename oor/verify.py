@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
@@ -31,10 +31,9 @@ class Damage:
 
     @classmethod
     def of(cls, error: OorError) -> Damage:
-        """What an exception says."""
-        return cls(
-            error.message, error.path, error.segment, error.offset, error.first_lsn, error.last_lsn
-        )
+        """What an exception says, without the advice behind it."""
+        what = error.message.partition(";")[0]
+        return cls(what, error.path, error.segment, error.offset, error.first_lsn, error.last_lsn)
 
     def __str__(self) -> str:
         return str(
@@ -86,14 +85,12 @@ def verify(directory: str) -> Verification:
             return result
         _note_plan(result, plan)
         for info in plan.segments:
-            result.segments += 1
-            result.frames += info.frames
-            result.records += info.records
-            result.bytes += info.file_size
-            result.damage += _lost_in(plan, info)
-        result.damage += _lost_in_tables(plan, result)
-        if plan.problem is not None and not _is_known(plan.problem, result.damage):
+            result.damage += _lost_in(plan, info, result)
+        if plan.problem is not None and not _is_known(plan.problem, result):
             result.damage.insert(0, Damage.of(plan.problem))
+        result.damage += _lost_in_tables(plan, result)
+        if result.damage:
+            result.torn_bytes = 0
     return result
 
 
@@ -102,15 +99,17 @@ def _note_plan(result: Verification, plan: RecoveryPlan) -> None:
     result.manifest_edits = plan.manifest.lines
     result.torn_bytes = plan.torn_bytes + plan.manifest.torn_bytes
     result.flushed_lsn = plan.state.flushed_lsn
-    result.last_lsn = plan.log_end_lsn
+    result.last_lsn = plan.state.flushed_lsn
     result.orphans = plan.orphans
     for name in (names.CURRENT, names.manifest_name(plan.manifest.number)):
         with native.File(os.path.join(plan.directory, name), native.READ) as file:
             result.bytes += file.size()
 
 
-def _lost_in(plan: RecoveryPlan, info: SegmentInfo) -> Iterator[Damage]:
+def _lost_in(plan: RecoveryPlan, info: SegmentInfo, result: Verification) -> Iterator[Damage]:
     """Bytes inside the log that do not verify. What is torn off its end is no damage: analysis knows."""
+    result.segments += 1
+    result.bytes += info.file_size
     state = plan.state
     path = os.path.join(plan.directory, names.segment_name(info.number))
     try:
@@ -121,6 +120,9 @@ def _lost_in(plan: RecoveryPlan, info: SegmentInfo) -> Iterator[Damage]:
         yield Damage.of(error)
         return
     while (chunk := scan.next()) is not None:
+        result.frames += chunk.frames
+        result.records += chunk.records
+        result.last_lsn = max(result.last_lsn, chunk.last_lsn)
         if chunk.loss is not None and chunk.loss.first_lsn:
             yield Damage(
                 "frames that do not verify", path, info.number, chunk.loss.offset,
@@ -139,19 +141,16 @@ def _lost_in_tables(plan: RecoveryPlan, result: Verification) -> Iterator[Damage
             finally:
                 table.close()
         except (CorruptionError, StorageError, FormatError) as error:
-            found = Damage.of(error)
-            yield found
+            # C leaves an offset of 0 out; in a table that is its first block.
+            yield replace(Damage.of(error), offset=error.offset or 0)
             continue
         result.tables += 1
         result.entries += meta.entries
         result.bytes += meta.size
 
 
-def _is_known(problem: CorruptionError, damage: list[Damage]) -> bool:
-    """Whether what analysis objects to was found again by reading: same file, no LSN beyond."""
-    return any(
-        found.path == problem.path
-        and (found.offset == problem.offset or problem.offset is None)
-        and (problem.last_lsn or 0) <= (found.last_lsn or 0)
-        for found in damage
+def _is_known(problem: CorruptionError, result: Verification) -> bool:
+    """Whether reading on has found what analysis objects to, more exactly, and nothing is missing behind."""
+    return (problem.last_lsn or 0) <= result.last_lsn and any(
+        (found.path, found.offset) == (problem.path, problem.offset) for found in result.damage
     )

@@ -222,7 +222,7 @@ def verify(db: str, as_json: bool) -> int:
         print(f"  {damage}")
     if found.torn_bytes:
         note(f"oor: the log ends in {count(found.torn_bytes, 'byte')} of a write that a crash cut off: no damage")
-    if found.orphans and not found.clean:
+    if found.orphans and not found.clean and not found.damage:
         note(f"oor: {count(len(found.orphans), 'file')} will be removed by the next open: {', '.join(found.orphans)}")
     return exits.DAMAGE if found.damage else exits.FINE
 
