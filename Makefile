@@ -1,6 +1,9 @@
 # `make demo` and `make test` do everything on a machine with Python 3.11+ and a C compiler.
 # All goes into .venv and build/ of this folder; the second time only what changed is made again.
-PYTHON ?= python3
+ifndef PYTHON
+PYTHON := $(firstword $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p; done))
+endif
 VENV   := .venv
 BIN    := $(VENV)/bin
 BUILD  := build/dev
@@ -24,14 +27,13 @@ lint: $(VENV)/lint-tools
 	@$(BIN)/mypy
 
 bench: $(VENV)/bench-tools
-	@$(BIN)/python -m pytest bench --benchmark-only
+	@$(BIN)/python -m bench.compare --quick
 
 venv: $(VENV)/test-tools
 
 # pip builds without isolation, so that the objects in build/ are kept and used again.
 $(VENV)/build-tools: pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	  { echo "oor needs Python 3.11 or later: make PYTHON=python3.12"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "oor needs Python 3.11 or later: make PYTHON=..."; exit 1; }
 	@echo "making $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install $(MESSAGES) "scikit-build-core>=1.1" "cffi>=2.1" ninja "cmake>=3.18"

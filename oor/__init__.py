@@ -62,8 +62,8 @@ __all__ = [
     "open",
 ]
 
-# The engine is loaded when something of it is first asked for: `oor --help` and a look at the version
-# should not pay for it.
+# The engine is loaded when something of it is first asked for: `oor --help` and a look at the
+# version should not pay for it.
 _HOMES = {
     "DB": "db",
     "Checkpoint": "checkpoint",

@@ -66,7 +66,10 @@ class WriteBatch:
 
 
 Pairs: TypeAlias = (
-    WriteBatch | Mapping[BytesLike, BytesLike | None] | Iterable[tuple[BytesLike, BytesLike | None]]
+    WriteBatch
+    | Mapping[bytes, BytesLike | None]
+    | Mapping[BytesLike, BytesLike | None]
+    | Iterable[tuple[BytesLike, BytesLike | None]]
 )
 
 

@@ -14,9 +14,9 @@ from oor.errors import LockedError, OorError
 class StoreLock:
     """Holds the directory and its LOCK file locked until `release`.
 
-    Both, since a lock file can be removed while it is locked and a directory cannot while it is not empty.
-    The locks belong to the open descriptions: a second open in this process is refused too, and a process
-    that dies gives them up.
+    Both, since a lock file can be removed while it is locked and a directory cannot while it is not
+    empty. The locks belong to the open descriptions: a second open in this process is refused too,
+    and a process that dies gives them up.
     """
 
     def __init__(self, directory: str) -> None:
@@ -25,8 +25,14 @@ class StoreLock:
         try:
             self._file = native.File(path, native.READ | native.WRITE | native.CREATE)
             if not self._directory.lock() or not self._file.lock():
-                raise LockedError(f"the store is open already: {_owner(self._file)}", path=directory)
-            owner = {"pid": os.getpid(), "host": socket.gethostname(), "since": time.strftime("%FT%TZ", time.gmtime())}
+                raise LockedError(
+                    f"the store is open already: {_owner(self._file)}", path=directory
+                )
+            owner = {
+                "pid": os.getpid(),
+                "host": socket.gethostname(),
+                "since": time.strftime("%FT%TZ", time.gmtime()),
+            }
             data = json.dumps(owner).encode("ascii") + b"\n"
             self._file.truncate(0)
             self._file.write(data, 0)
@@ -43,7 +49,7 @@ class StoreLock:
 
 
 class ReadLock:
-    """Keeps a store from being opened while somebody reads its files as they lie, and changes nothing.
+    """Keeps a store from being opened while somebody reads its files as they lie; changes nothing.
 
     Raises LockedError if it is open already, StorageError if there is no such directory.
     """
@@ -52,7 +58,9 @@ class ReadLock:
         self._directory = native.File(directory, native.READ)
         try:
             if not self._directory.lock():
-                raise LockedError(f"the store is open already: {_owner_in(directory)}", path=directory)
+                raise LockedError(
+                    f"the store is open already: {_owner_in(directory)}", path=directory
+                )
         except BaseException:
             self._directory.close()
             raise

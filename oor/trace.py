@@ -163,4 +163,4 @@ class Trace:
     @property
     def faults_met(self) -> int:
         """How many operations have met the last fault."""
-        return lib.oor_trace_faults_met()
+        return int(lib.oor_trace_faults_met())

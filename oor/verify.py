@@ -1,7 +1,8 @@
 """Verification: every byte of a store that anything depends on is read, and nothing is changed.
 
-Analysis (oor.analysis) says what a start would find: CURRENT, manifest, segments, what is missing. On top
-of that every segment is read to its end, beyond the first damage, and every block of every table.
+Analysis (oor.analysis) says what a start would find: CURRENT, manifest, segments, what is missing.
+On top of that every segment is read to its end, beyond the first damage, and every block of every
+table.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Verification:
     records: int = 0
     """Mutations in the log."""
     torn_bytes: int = 0
-    """Behind the log's last whole frame: a write that a crash cut off and nobody was told of. No damage."""
+    """Behind the log's last whole frame: a write that a crash cut off. No damage."""
     tables: int = 0
     entries: int = 0
     """Of tables, tombstones included."""
@@ -72,8 +73,8 @@ class Verification:
 def verify(directory: str) -> Verification:
     """Read the store in `directory`; what is damaged is in the result's `damage`.
 
-    Raises LockedError if somebody has it open, FormatError for a format that this build does not read,
-    StorageError for a directory that is not there. Cost: one pass over log and tables.
+    Raises LockedError if somebody has it open, FormatError for a format that this build does not
+    read, StorageError for a directory that is not there. Cost: one pass over log and tables.
     """
     result = Verification(os.path.abspath(directory))
     with ReadLock(directory):
@@ -107,7 +108,7 @@ def _note_plan(result: Verification, plan: RecoveryPlan) -> None:
 
 
 def _lost_in(plan: RecoveryPlan, info: SegmentInfo, result: Verification) -> Iterator[Damage]:
-    """Bytes inside the log that do not verify. What is torn off its end is no damage: analysis knows."""
+    """Bytes inside the log that do not verify. A torn end is no damage: analysis knows."""
     result.segments += 1
     result.bytes += info.file_size
     state = plan.state
@@ -150,7 +151,7 @@ def _lost_in_tables(plan: RecoveryPlan, result: Verification) -> Iterator[Damage
 
 
 def _is_known(problem: CorruptionError, result: Verification) -> bool:
-    """Whether reading on has found what analysis objects to, more exactly, and nothing is missing behind."""
+    """Whether reading on has found what analysis objects to, and nothing is missing behind it."""
     return (problem.last_lsn or 0) <= result.last_lsn and any(
         (found.path, found.offset) == (problem.path, problem.offset) for found in result.damage
     )

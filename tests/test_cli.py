@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-import oor
 import pytest
+from support.tle import numbered, text_of
+
+import oor
 from oor.cli import exits
 from oor.cli.app import COMMANDS, run
-from support.tle import numbered, text_of
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -189,7 +190,7 @@ RECORDS = 900
 
 
 def crashed_store(path, records=RECORDS):
-    """A store whose process has died: nothing closed. Its first records are no longer in the tail."""
+    """A store whose process has died. Its first records are no longer in the tail."""
     script = (
         "import oor, os, sys\n"
         f"db = oor.open({str(path)!r}, segment_bytes=65536, tail_bytes=16384, background=False)\n"

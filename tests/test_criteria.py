@@ -1,7 +1,8 @@
 """The seven criteria of a write-ahead log, each as `oor demo --criteria` measures it."""
 
-import oor
 import pytest
+
+import oor
 from oor.commit import Commit
 from oor.demo import criteria, victim
 from oor.demo.criteria import CRITERIA, RECOVERY_LIMIT_MS, measure

@@ -3,15 +3,16 @@
 import json
 import random
 
-import oor
 import pytest
+from support.tle import numbered, text_of
+
+import oor
 from oor.cli import exits
 from oor.cli.app import run
 from oor.demo.catalogue import Catalogue, from_files, synthetic
 from oor.demo.child import MemoryStore
 from oor.demo.incident import WITHOUT_LOG, Incident, Replay, _sets_in
 from oor.registry import ingest
-from support.tle import numbered, text_of
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
-"""The command `oor`. Each group of subcommands is a module that is imported when one of them is called.
+"""The command `oor`. Each group of subcommands is a module, imported when one of them is called.
 
-Data goes to stdout, progress and messages to stderr; `--json` makes the data JSON, one object a line.
+Data goes to stdout, progress and messages to stderr; `--json` makes the data JSON, one object a
+line.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tree of subcommands, each known by name, home and one line of help, and how a run of one ends."""
+"""The tree of subcommands, each with its home and one line of help, and how a run of one ends."""
 
 from __future__ import annotations
 

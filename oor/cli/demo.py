@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import time
@@ -23,18 +24,28 @@ from oor.demo.scratch import scratch
     "--durability", "modes", type=click.Choice(["sync", "interval", "os"]), multiple=True,
     default=("interval", "sync"), show_default=True, help="May be given more than once.",
 )  # fmt: skip
-@click.option("--rounds", type=click.IntRange(1, 1000), default=4, show_default=True, help="Kills in each mode.")
-@click.option("--seed", type=int, help="Of the moments to kill at; a new one each time unless given.")
+@click.option(
+    "--rounds",
+    type=click.IntRange(1, 1000),
+    default=4,
+    show_default=True,
+    help="Kills in each mode.",
+)
+@click.option(
+    "--seed", type=int, help="Of the moments to kill at; a new one each time unless given."
+)
 @click.option("--keep", is_flag=True, help="Leave the stores on disk and say where.")
-@click.option("--criteria", is_flag=True, help="Measure the seven criteria of a write-ahead log instead.")
+@click.option(
+    "--criteria", is_flag=True, help="Measure the seven criteria of a write-ahead log instead."
+)
 @json_option
 def demo(
-    files: tuple[str, ...], modes: tuple[str, ...], rounds: int, seed: int | None, keep: bool, criteria: bool,
-    as_json: bool,
+    files: tuple[str, ...], modes: tuple[str, ...], rounds: int, seed: int | None, keep: bool,
+    criteria: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Kill a process by SIGKILL while it ingests, recover, and compare every acknowledged set.
 
-    On a catalogue that it makes itself, or on FILES of element sets. Exits with 1 if one set is lost.
+    On a catalogue that it makes itself, or on FILES of element sets. Exits with 1 if a set is lost.
     """
     with scratch(keep) as directory:
         if keep:
@@ -49,13 +60,18 @@ def demo(
 
 
 def _show_incident(
-    directory: str, files: tuple[str, ...], modes: tuple[str, ...], rounds: int, seed: int, as_json: bool
+    directory: str,
+    files: tuple[str, ...],
+    modes: tuple[str, ...],
+    rounds: int,
+    seed: int,
+    as_json: bool,
 ) -> int:
     catalogue = from_files(files) if files else synthetic()
     if not catalogue.count:
         note("oor: there is no element set in the input")
         return exits.ERROR
-    say = _silent if as_json else print
+    say = _silent if as_json else functools.partial(print, flush=True)
     say(f"{count(catalogue.count, 'element set')}: {catalogue.title}. Seed {seed}.")
     incidents = []
     for mode in (WITHOUT_LOG, *dict.fromkeys(modes)):
@@ -70,12 +86,23 @@ def _show_incident(
         incidents.append(incident)
     lost = sum(incident.lost for incident in incidents if incident.mode != WITHOUT_LOG)
     if as_json:
-        emit({"seed": seed, "sets": catalogue.count, "lost": lost, "incidents": [_content(one) for one in incidents]})
+        emit(
+            {
+                "seed": seed,
+                "sets": catalogue.count,
+                "lost": lost,
+                "incidents": [_content(one) for one in incidents],
+            }
+        )
     else:
         print()
         _print_table(incidents)
         print()
-        print("Nothing that was acknowledged is lost." if not lost else f"LOST: {count(lost, 'acknowledged set')}.")
+        print(
+            "Nothing that was acknowledged is lost."
+            if not lost
+            else f"LOST: {count(lost, 'acknowledged set')}."
+        )
     return exits.DAMAGE if lost else exits.FINE
 
 
@@ -100,21 +127,22 @@ def _say_round(say: Any, one: Round) -> None:
     if report is None:
         say(f"            no file to recover from: {count(one.lost, 'set')} lost")
         return
-    redo = f"{count(report.records, 'mutation')} in {count(report.frames, 'frame')} replayed" if report.records else (
-        "nothing to replay"
-    )  # fmt: skip
+    redo = "nothing to replay"
+    if report.records:
+        redo = f"{count(report.records, 'mutation')} in {count(report.frames, 'frame')} replayed"
     orphans = f", {count(len(report.orphans), 'orphan')} removed" if report.orphans else ""
     say(
         f"  recovery  LSN {report.recovered_lsn:,} (tables {report.flushed_lsn:,}); {redo},"
         f" {count(report.tail_frames, 'frame')} only in the tail{orphans}"
     )
     say(
-        f"            {milliseconds(one.recovery_seconds)}: analysis {milliseconds(report.analysis_seconds)},"
+        f"            {milliseconds(one.recovery_seconds)}:"
+        f" analysis {milliseconds(report.analysis_seconds)},"
         f" redo {milliseconds(report.redo_seconds)}, undo {milliseconds(report.undo_seconds)}"
     )
     say(
-        f"  check     {one.found:,} of {count(one.checked, 'acknowledged set')} byte for byte, {one.lost:,} lost;"
-        f" {one.unacknowledged:,} more that nobody was told of"
+        f"  check     {one.found:,} of {count(one.checked, 'acknowledged set')} byte for byte,"
+        f" {one.lost:,} lost; {one.unacknowledged:,} more that nobody was told of"
     )
 
 
@@ -122,8 +150,9 @@ def _print_table(incidents: list[Incident]) -> None:
     head = ("", "kills", "acknowledged", "found", "lost", "sets/s", "recovery ms")
     rows = [
         (
-            "no log" if one.mode == WITHOUT_LOG else one.mode, len(one.rounds), one.acknowledged, one.found, one.lost,
-            round(one.rate), "-" if one.mode == WITHOUT_LOG else one.recovery_seconds * 1000,
+            "no log" if one.mode == WITHOUT_LOG else one.mode,
+            len(one.rounds), one.acknowledged, one.found, one.lost, round(one.rate),
+            "-" if one.mode == WITHOUT_LOG else one.recovery_seconds * 1000,
         )
         for one in incidents
     ]  # fmt: skip

@@ -17,7 +17,7 @@ from oor.registry import IngestReport
 from oor.registry import ingest as ingest_files
 
 
-class Limit(click.ParamType):
+class Limit(click.ParamType):  # type: ignore[type-arg]
     """A count (`100`) or a share of what was read (`0.5%`)."""
 
     name = "N|N%"
@@ -25,7 +25,9 @@ class Limit(click.ParamType):
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[float, bool]:
         match = re.fullmatch(r"(\d+(?:\.\d+)?)(%?)", str(value))
         if match is None or (not match[2] and "." in match[1]):
-            self.fail(f"{value!r} is neither a count nor a percentage, such as 100 or 0.5%", param, ctx)
+            self.fail(
+                f"{value!r} is neither a count nor a percentage, such as 100 or 0.5%", param, ctx
+            )
         return float(match[1]), bool(match[2])
 
 
@@ -34,7 +36,8 @@ class Limit(click.ParamType):
 @click.argument("files", nargs=-1, required=True)
 @click.option("--source", help="Who the sets come from; kept with each of them.")
 @click.option(
-    "--durability", type=click.Choice(["sync", "interval", "os"]), default="sync", show_default=True,
+    "--durability", type=click.Choice(["sync", "interval", "os"]),
+    default="sync", show_default=True,
     help="When a batch is acknowledged: on stable storage, or logged.",
 )  # fmt: skip
 @click.option("--max-rejected", type=Limit(), help="Exit with 1 if more than this was rejected.")
@@ -46,7 +49,8 @@ def ingest(
     """Store the element sets of FILES (TLE and 3LE; plain, .gz, .xz; - is standard input) in DB.
 
     A set that is there already is not stored again; a different one of the same object and epoch is
-    kept beside it. What is no element set goes to DB.quarantine.jsonl, byte for byte, with the reason.
+    kept beside it. What is no element set goes to DB.quarantine.jsonl, byte for byte, with the
+    reason.
     """
     with oor.open(db, durability=durability) as store:
         tell_recovery(store)
@@ -63,7 +67,10 @@ def ingest(
     if report.failures:
         return exits.ERROR
     if over:
-        note(f"oor: {count(report.quarantined, 'reject')} of {report.read:,} are more than --max-rejected allows")
+        note(
+            f"oor: {count(report.quarantined, 'reject')} of {report.read:,}"
+            " are more than --max-rejected allows"
+        )
     return exits.REJECTS if over else exits.FINE
 
 
@@ -74,16 +81,24 @@ def _is_over(report: IngestReport, limit: float, share: bool) -> bool:
 def _content(report: IngestReport, durable: int) -> dict[str, Any]:
     content: dict[str, Any] = {
         name: getattr(report, name)
-        for name in ("source", "read", "stored", "already_there", "quarantined", "last_lsn", "seconds")
+        for name in (
+            "source",
+            "read",
+            "stored",
+            "already_there",
+            "quarantined",
+            "last_lsn",
+            "seconds",
+        )
     }
     content["durable_lsn"] = durable
     content["quarantine_path"] = report.quarantine_path if report.quarantined else None
     content["rules"] = dict(report.rules)
     content["files"] = [
         {
-            "path": file.path, "read": file.read, "stored": file.stored, "already_there": file.already_there,
-            "quarantined": file.quarantined, "bytes": file.size,
-            "failure": None if file.failure is None else str(file.failure),
+            "path": file.path, "read": file.read, "stored": file.stored,
+            "already_there": file.already_there, "quarantined": file.quarantined,
+            "bytes": file.size, "failure": None if file.failure is None else str(file.failure),
         }
         for file in report.files
     ]  # fmt: skip
@@ -110,7 +125,7 @@ def _print(report: IngestReport, durable: int) -> None:
 
 
 def _watched(store: oor.DB, files: tuple[str, ...]) -> Any:
-    """A context that gives what `ingest` calls after each batch; it shows nothing unless somebody looks."""
+    """A context that gives what `ingest` calls after each batch, if somebody looks."""
     if not sys.stderr.isatty():
         import contextlib
 
@@ -131,7 +146,10 @@ class _Bar:
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
-            TextColumn("{task.fields[sets]} sets  {task.fields[rate]} sets/s  durable LSN {task.fields[durable]}"),
+            TextColumn(
+                "{task.fields[sets]} sets  {task.fields[rate]} sets/s"
+                "  durable LSN {task.fields[durable]}"
+            ),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,

@@ -14,7 +14,9 @@ def require_store(path: str) -> None:
     """Raise if there is no store at `path`: a command that reads makes none."""
     if not native.exists(path) or not native.list_dir(path):
         raise OorError("there is no store here; `oor ingest` makes one", path=path)
-    if not any(names.parse(name)[0] is not names.FileKind.FOREIGN for name in native.list_dir(path)):
+    if not any(
+        names.parse(name)[0] is not names.FileKind.FOREIGN for name in native.list_dir(path)
+    ):
         raise OorError("this directory is no store", path=path)
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 import click
 
-json_option = click.option("--json", "as_json", is_flag=True, help="JSON on stdout, one object a line.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="JSON on stdout, one object a line."
+)
 store_argument = click.argument("db", type=click.Path(file_okay=False))
 
 

@@ -15,7 +15,7 @@ from oor.cli.output import emit, json_option, note, store_argument
 from oor.registry import ElementSet, Registry, alpha5
 
 
-class CatalogNumber(click.ParamType):
+class CatalogNumber(click.ParamType):  # type: ignore[type-arg]
     """Digits, or Alpha-5 as TLEs write numbers from 100,000 on (T0288)."""
 
     name = "catnr"
@@ -29,7 +29,7 @@ class CatalogNumber(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-class Time(click.ParamType):
+class Time(click.ParamType):  # type: ignore[type-arg]
     """ISO 8601; UTC where no zone is given."""
 
     name = "time"
@@ -40,7 +40,11 @@ class Time(click.ParamType):
         try:
             moment = datetime.fromisoformat(str(value))
         except ValueError:
-            self.fail(f"{value!r} is no ISO 8601 time, such as 2024-08-08T12:00:00Z or 2024-08-08", param, ctx)
+            self.fail(
+                f"{value!r} is no ISO 8601 time, such as 2024-08-08T12:00:00Z or 2024-08-08",
+                param,
+                ctx,
+            )
         return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
 
 
@@ -79,12 +83,18 @@ def at(db: str, catnr: int, time: datetime, as_json: bool) -> int:
 @click.option("--from", "start", type=Time(), help="The first epoch (ISO 8601, UTC).")
 @click.option("--to", "stop", type=Time(), help="The epoch before which to stop.")
 @json_option
-def history(db: str, catnr: int, start: datetime | None, stop: datetime | None, as_json: bool) -> int:
-    """Print all element sets of CATNR by epoch, oldest first; revisions of one in order of arrival."""
+def history(
+    db: str, catnr: int, start: datetime | None, stop: datetime | None, as_json: bool
+) -> int:
+    """Print all element sets of CATNR by epoch, oldest first, revisions in order of arrival."""
     with open_to_read(db) as store:
         found = Registry(store).history(catnr, start, stop)
     if not found:
-        return _missing(f"no element set of {catnr} in that time" if start or stop else f"no element set of {catnr}")
+        return _missing(
+            f"no element set of {catnr} in that time"
+            if start or stop
+            else f"no element set of {catnr}"
+        )
     _print(found, as_json)
     return exits.FINE
 

@@ -13,7 +13,17 @@ from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
 from oor.cli import exits
 from oor.cli.opening import open_to_read, require_store, size_of
-from oor.cli.output import count, emit, facts, json_option, milliseconds, note, size, store_argument, table
+from oor.cli.output import (
+    count,
+    emit,
+    facts,
+    json_option,
+    milliseconds,
+    note,
+    size,
+    store_argument,
+    table,
+)
 from oor.lock import ReadLock
 from oor.manifest import decode_line, read_current
 from oor.recovery import RecoveryReport
@@ -33,16 +43,31 @@ def stat(db: str, as_json: bool) -> int:
         sources = Registry(store).sources()
         disk = size_of(store.path)
     if as_json:
-        emit(asdict(stats) | {"path": store.path, "disk_bytes": disk, "sources": list(sources.values())})
+        emit(
+            asdict(stats)
+            | {"path": store.path, "disk_bytes": disk, "sources": list(sources.values())}
+        )
         return exits.FINE
     log = stats.log
     facts(
         [
             ("store", store.path),
             ("on disk", size(disk)),
-            ("LSN", f"last {stats.last_lsn:,}, durable {stats.durable_lsn:,}, in tables {stats.flushed_lsn:,}"),
-            ("memtable", f"{count(stats.memtable_entries, 'entry', 'entries')}, {size(stats.memtable_bytes)}"),
-            ("log", f"{count(log.segment_count, 'segment')}, {size(log.live_bytes)}, by {stats.sync_method}"),
+            (
+                "LSN",
+                f"last {stats.last_lsn:,}, durable {stats.durable_lsn:,},"
+                f" in tables {stats.flushed_lsn:,}",
+            ),
+            (
+                "memtable",
+                f"{count(stats.memtable_entries, 'entry', 'entries')},"
+                f" {size(stats.memtable_bytes)}",
+            ),
+            (
+                "log",
+                f"{count(log.segment_count, 'segment')}, {size(log.live_bytes)},"
+                f" by {stats.sync_method}",
+            ),
             ("checksums", f"CRC32C, {stats.crc32c}"),
             ("sources", ", ".join(sources.values()) or "none named"),
         ]
@@ -62,7 +87,9 @@ def stat(db: str, as_json: bool) -> int:
 @click.command()
 @store_argument
 @click.option("--dry-run", is_flag=True, help="Show what recovery would do, and change nothing.")
-@click.option("--salvage", is_flag=True, help="Keep what verifies of a damaged log, and say what is missing.")
+@click.option(
+    "--salvage", is_flag=True, help="Keep what verifies of a damaged log, and say what is missing."
+)
 @json_option
 def recover(db: str, dry_run: bool, salvage: bool, as_json: bool) -> int:
     """Recover DB after a crash and print the report; --dry-run prints the plan."""
@@ -117,14 +144,15 @@ def _print_plan(plan: RecoveryPlan) -> None:
             ("state", "closed in order" if plan.clean else "not closed in order"),
             (
                 "analysis",
-                f"{names.manifest_name(plan.manifest.number)}, {count(plan.manifest.lines, 'edit')}:"
+                f"{names.manifest_name(plan.manifest.number)},"
+                f" {count(plan.manifest.lines, 'edit')}:"
                 f" {count(len(state.tables), 'table')} up to LSN {state.flushed_lsn:,},"
                 f" last checkpoint at {state.checkpoint_lsn:,}",
             ),
             (
                 "redo",
-                f"LSN {plan.redo_lsn:,} to {plan.log_end_lsn:,}: {count(plan.redo_frames, 'frame')},"
-                f" at most {size(plan.redo_bytes)}"
+                f"LSN {plan.redo_lsn:,} to {plan.log_end_lsn:,}:"
+                f" {count(plan.redo_frames, 'frame')}, at most {size(plan.redo_bytes)}"
                 if redo > 0
                 else "nothing",
             ),
@@ -136,15 +164,29 @@ def _print_plan(plan: RecoveryPlan) -> None:
         print()
         rows = [
             (
-                names.segment_name(info.number), info.header_text, info.ended_text, info.first_lsn, info.last_lsn,
-                info.frames, info.records, info.tail_frames, size(info.end),
+                names.segment_name(info.number), info.header_text, info.ended_text,
+                info.first_lsn, info.last_lsn, info.frames, info.records, info.tail_frames,
+                size(info.end),
             )
             for info in plan.segments
         ]  # fmt: skip
-        head = ("segment", "header", "ends in", "first LSN", "last LSN", "frames", "records", "of the tail", "size")
+        head = (
+            "segment",
+            "header",
+            "ends in",
+            "first LSN",
+            "last LSN",
+            "frames",
+            "records",
+            "of the tail",
+            "size",
+        )
         table(head, rows, text_columns=3)
     if plan.torn_bytes:
-        note(f"oor: {count(plan.torn_bytes, 'byte')} behind the last frame belong to no frame: a write cut off")
+        note(
+            f"oor: {count(plan.torn_bytes, 'byte')} behind the last frame belong to none:"
+            " a write that was cut off"
+        )
     if plan.problem is not None:
         note(f"oor: an open refuses this store: {plan.problem}")
 
@@ -175,12 +217,15 @@ def print_report(report: RecoveryReport) -> None:
             (
                 "time",
                 f"{milliseconds(report.seconds)}: analysis {milliseconds(report.analysis_seconds)},"
-                f" redo {milliseconds(report.redo_seconds)}, undo {milliseconds(report.undo_seconds)}",
+                f" redo {milliseconds(report.redo_seconds)},"
+                f" undo {milliseconds(report.undo_seconds)}",
             ),
         ]
     )
     for loss in report.losses:
-        missing = f"LSN {loss.first_lsn:,} to {loss.last_lsn:,}" if loss.first_lsn else "no known LSN"
+        missing = (
+            f"LSN {loss.first_lsn:,} to {loss.last_lsn:,}" if loss.first_lsn else "no known LSN"
+        )
         print(f"lost       {names.segment_name(loss.segment)} at offset {loss.offset:,}: {missing}")
 
 
@@ -191,7 +236,7 @@ def print_report(report: RecoveryReport) -> None:
 @store_argument
 @json_option
 def verify(db: str, as_json: bool) -> int:
-    """Read every byte of DB's log, manifest and tables, and say what is damaged. Changes nothing."""
+    """Read every byte of DB's log, manifest and tables, and say what is damaged."""
     require_store(db)
     found = verify_store(db)
     if as_json:
@@ -221,9 +266,15 @@ def verify(db: str, as_json: bool) -> int:
     for damage in found.damage:
         print(f"  {damage}")
     if found.torn_bytes:
-        note(f"oor: the log ends in {count(found.torn_bytes, 'byte')} of a write that a crash cut off: no damage")
+        note(
+            f"oor: the log ends in {count(found.torn_bytes, 'byte')} of a write that was cut off:"
+            " no damage"
+        )
     if found.orphans and not found.clean and not found.damage:
-        note(f"oor: {count(len(found.orphans), 'file')} will be removed by the next open: {', '.join(found.orphans)}")
+        note(
+            f"oor: {count(len(found.orphans), 'file')} will be removed by the next open:"
+            f" {', '.join(found.orphans)}"
+        )
     return exits.DAMAGE if found.damage else exits.FINE
 
 
@@ -271,7 +322,7 @@ def _print_edit(content: dict[str, Any]) -> None:
             print(f"{'-':>8}  {names.table_name(number)}")
     for level, meta in edit.get("add", ()):
         print(
-            f"{'=' if meta['number'] in moved else '+':>8}  {names.table_name(meta['number'])}  level {level}"
-            f"  {count(meta['entries'], 'entry', 'entries')}, {size(meta['size'])},"
+            f"{'=' if meta['number'] in moved else '+':>8}  {names.table_name(meta['number'])}"
+            f"  level {level}  {count(meta['entries'], 'entry', 'entries')}, {size(meta['size'])},"
             f" LSN {meta['first_lsn']:,} to {meta['last_lsn']:,}"
         )

@@ -1,4 +1,4 @@
-"""What the demonstration ingests: the bytes, and which sets they are, so that a store can be held to them."""
+"""What the demonstration ingests: the bytes, and which sets they are, to hold a store to them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ ISSUES = 8
 class Catalogue:
     """Element sets as text, in order.
 
-    Set i of the input has `keys[i]` and starts at `offsets[i]`; `texts` has the lines of each different
-    key, those that came first.
+    Set i of the input has `keys[i]` and starts at `offsets[i]`; `texts` has the lines of each
+    different key, those that came first.
     """
 
     data: bytes
@@ -46,7 +46,10 @@ class Catalogue:
 def synthetic(objects: int = OBJECTS, issues: int = ISSUES) -> Catalogue:
     """A catalogue that never was: the same bytes every time."""
     data = b"".join(SyntheticCatalogue(objects, issues).chunks())
-    return Catalogue(data, f"a synthetic catalogue, {objects:,} objects over LEO, MEO and GEO, {issues} epochs each")
+    return Catalogue(
+        data,
+        f"a synthetic catalogue, {objects:,} objects over LEO, MEO and GEO, {issues} epochs each",
+    )
 
 
 def from_files(paths: Sequence[str]) -> Catalogue:

@@ -1,6 +1,7 @@
 """The process that dies: ingests standard input into a store and reports each acknowledged batch.
 
-    python -m oor.demo.child PATH MODE BATCH MEMTABLE        MODE: sync, interval, os; memory: a dict and no log
+    python -m oor.demo.child PATH MODE BATCH MEMTABLE
+    MODE   := sync | interval | os | memory                 memory: a dict, and no log
     report := LSN, space, sets so far, space, seconds so far, newline        one for each batch
 
 It never closes the store and never ends by itself: at the end of its input it waits for its death.
@@ -18,7 +19,7 @@ from oor.registry import IngestReport, ingest
 
 
 class MemoryStore:
-    """What the incident had: a memtable and nothing else. It acknowledges, and keeps it in a dict."""
+    """What the incident had: a memtable and nothing else."""
 
     def __init__(self, path: str) -> None:
         self.path = path

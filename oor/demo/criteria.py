@@ -1,7 +1,7 @@
 """The seven criteria of a write-ahead log, each measured on a store made for it.
 
-Each function takes a directory and returns an `Outcome`: whether the criterion is met, and the figures
-that say so. Nothing is assumed from one to the next.
+Each function takes a directory and returns an `Outcome`: whether the criterion is met, and the
+figures that say so. Nothing is assumed from one to the next.
 """
 
 from __future__ import annotations
@@ -58,14 +58,14 @@ def _text(value: object) -> str:
 # ---- (a) -----------------------------------------------------------------------------------------
 
 
-class _MarkedDict(dict[bytes, bytes]):
+class _MarkedDict(dict[bytes, bytes | None]):
     """The memtable's dict, which notes each change between the operations of the disk."""
 
     def __init__(self, trace: Trace) -> None:
         super().__init__()
         self._trace = trace
 
-    def __setitem__(self, key: bytes, value: bytes) -> None:
+    def __setitem__(self, key: bytes, value: bytes | None) -> None:
         self._trace.mark(f"memtable {key.decode()}")
         super().__setitem__(key, value)
 
@@ -76,7 +76,9 @@ class _MarkedDict(dict[bytes, bytes]):
 
 def log_before_memtable(directory: str) -> Outcome:
     """1,000 puts in each of two modes, watched at the door to the disk."""
-    outcome = Outcome("1,000 puts: 1,000 checksummed records in the log, each there before the memtable had it")
+    outcome = Outcome(
+        "1,000 puts: 1,000 checksummed records in the log, each there before the memtable had it"
+    )
     for mode, op in (("sync", Op.WRITE), ("interval", Op.STORE)):
         path = os.path.join(directory, f"{mode}.oor")
         with Trace() as trace, oor.open(path, durability=mode, background=False) as db:
@@ -85,7 +87,11 @@ def log_before_memtable(directory: str) -> Outcome:
                 db.put(*record(index))
             trace.mark("done")
             plan = analyze(path)
-            outcome.require(f"{mode}: records in the log that verify", sum(s.records for s in plan.segments), 1000)
+            outcome.require(
+                f"{mode}: records in the log that verify",
+                sum(s.records for s in plan.segments),
+                1000,
+            )
         logged_at: dict[bytes, int] = {}
         before = changed = 0
         for event in trace.events:
@@ -104,7 +110,11 @@ def log_before_memtable(directory: str) -> Outcome:
 
 def _note_keys(logged_at: dict[bytes, int], payload: bytes, when: int) -> None:
     """Which records a write holds: the ops in it begin with 1, the key's size and the value's."""
-    head = bytes([1]) + len(record(0)[0]).to_bytes(2, "little") + len(record(0)[1]).to_bytes(4, "little")
+    head = (
+        bytes([1])
+        + len(record(0)[0]).to_bytes(2, "little")
+        + len(record(0)[1]).to_bytes(4, "little")
+    )
     at = payload.find(head)
     while at >= 0:
         key, value = record_at(payload, at + len(head))
@@ -139,7 +149,9 @@ def clean_close(directory: str) -> Outcome:
 
 def crash(directory: str) -> Outcome:
     """Write, die, open."""
-    outcome = Outcome("5,000 records and a crash: everything up to the last durable batch is there, and more")
+    outcome = Outcome(
+        "5,000 records and a crash: everything up to the last durable batch is there, and more"
+    )
     path = os.path.join(directory, "store.oor")
     durable = _die(path, "logged", 5000)
     with oor.open(path) as db:
@@ -150,7 +162,9 @@ def crash(directory: str) -> Outcome:
         outcome.require("report: recovered, LSN", report.recovered_lsn, 5000)
         outcome.require("records there, byte for byte", found, 5000)
         outcome.require("everything durable is there", found >= durable >= DURABLE_AT_LEAST, True)
-        outcome.require("expected is not above recovered", report.expected_lsn <= report.recovered_lsn, True)
+        outcome.require(
+            "expected is not above recovered", report.expected_lsn <= report.recovered_lsn, True
+        )
     return outcome
 
 
@@ -159,19 +173,48 @@ def crash(directory: str) -> Outcome:
 
 def crash_in_flush_and_compaction(directory: str) -> Outcome:
     """Die between a table and the manifest that names it."""
-    outcome = Outcome("a crash in mid-flush and in mid-compaction: orphans removed, log replayed, nothing lost")
-    _crash_at(outcome, directory, "flush", "flush, before the manifest edit", orphans=1, tables=0, replayed=5000)
-    _crash_at(
-        outcome, directory, "merged", "compaction, before the manifest edit", orphans=1, tables=TABLES, replayed=0
+    outcome = Outcome(
+        "a crash in mid-flush and in mid-compaction: orphans removed, log replayed, nothing lost"
     )
     _crash_at(
-        outcome, directory, "installed", "compaction, after the manifest edit", orphans=TABLES, tables=1, replayed=0
+        outcome,
+        directory,
+        "flush",
+        "flush, before the manifest edit",
+        orphans=1,
+        tables=0,
+        replayed=5000,
+    )
+    _crash_at(
+        outcome,
+        directory,
+        "merged",
+        "compaction, before the manifest edit",
+        orphans=1,
+        tables=TABLES,
+        replayed=0,
+    )
+    _crash_at(
+        outcome,
+        directory,
+        "installed",
+        "compaction, after the manifest edit",
+        orphans=TABLES,
+        tables=1,
+        replayed=0,
     )
     return outcome
 
 
 def _crash_at(
-    outcome: Outcome, directory: str, point: str, title: str, *, orphans: int, tables: int, replayed: int
+    outcome: Outcome,
+    directory: str,
+    point: str,
+    title: str,
+    *,
+    orphans: int,
+    tables: int,
+    replayed: int,
 ) -> None:
     path = os.path.join(directory, f"{point}.oor")
     _die(path, point, 5000)
@@ -180,7 +223,9 @@ def _crash_at(
     outcome.require(f"{title}: tables that the manifest names", len(named), tables)
     outcome.require(f"{title}: orphaned tables", len(left - named), orphans)
     with oor.open(path, background=False) as db:
-        outcome.require(f"{title}: tables left after recovery", _tables_on_disk(path) == named, True)
+        outcome.require(
+            f"{title}: tables left after recovery", _tables_on_disk(path) == named, True
+        )
         outcome.require(f"{title}: records replayed", db.recovery.records, replayed)
         outcome.require(f"{title}: records there, byte for byte", _count_whole(db, 5000), 5000)
 
@@ -190,7 +235,9 @@ def _crash_at(
 
 def checkpoint_truncates(directory: str) -> Outcome:
     """Look at every frame that a checkpoint has left."""
-    outcome = Outcome("flush and checkpoint cut the log: what remains holds only LSNs above the flushed one")
+    outcome = Outcome(
+        "flush and checkpoint cut the log: what remains holds only LSNs above the flushed one"
+    )
     path = os.path.join(directory, "store.oor")
     with oor.open(path, durability="interval", segment_bytes=1 << 18, background=False) as db:
         for at in range(0, 5000, 100):
@@ -206,7 +253,9 @@ def checkpoint_truncates(directory: str) -> Outcome:
         plan = analyze(path)
         remaining = []
         for info in plan.segments:
-            scan = SegmentScan(path, info.number, plan.state.database_id, plan.state.epoch, plan.tail, 0)
+            scan = SegmentScan(
+                path, info.number, plan.state.database_id, plan.state.epoch, plan.tail, 0
+            )
             while (chunk := scan.next()) is not None:
                 remaining += [chunk.first_lsn, chunk.last_lsn]
             scan.close()
@@ -223,7 +272,9 @@ def checkpoint_truncates(directory: str) -> Outcome:
 
 def recovery_time(directory: str) -> Outcome:
     """Three crashes, three starts."""
-    outcome = Outcome(f"recovery of 100,000 unflushed records takes less than {RECOVERY_LIMIT_MS:.0f} ms")
+    outcome = Outcome(
+        f"recovery of 100,000 unflushed records takes less than {RECOVERY_LIMIT_MS:.0f} ms"
+    )
     for count in (10_000, 50_000, 100_000):
         path = os.path.join(directory, f"{count}.oor")
         _die(path, "logged", count)
@@ -233,7 +284,9 @@ def recovery_time(directory: str) -> Outcome:
                 time.perf_counter() - began
             ) * 1000
             outcome.require(f"{count:,} records replayed", db.recovery.records, count)
-            outcome.figures[f"{count:,} records there, byte for byte"] = found = _count_whole(db, count)
+            outcome.figures[f"{count:,} records there, byte for byte"] = found = _count_whole(
+                db, count
+            )
             outcome.passed = outcome.passed and found == count
     longest = outcome.figures["100,000 records, ms from open() to the first read"]
     outcome.passed = outcome.passed and longest < RECOVERY_LIMIT_MS
@@ -264,7 +317,9 @@ def manifest_is_exact(directory: str) -> Outcome:
         outcome.figures["checkpoints"] = 20
         outcome.figures["live tables"] = len(live)
         outcome.require("the manifest names exactly the live tables", named == live, True)
-        outcome.require("and they are all the tables in the directory", named == _tables_on_disk(path), True)
+        outcome.require(
+            "and they are all the tables in the directory", named == _tables_on_disk(path), True
+        )
         outcome.require("flushed LSN in the manifest", state.flushed_lsn, db.last_lsn)
         outcome.require("LSNs given", db.last_lsn, 6000)
     with oor.open(path, background=False) as db:
@@ -280,18 +335,22 @@ def _die(path: str, point: str, count: int) -> int:
     command = [sys.executable, "-m", "oor.demo.victim", path, point, str(count)]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode != -9:
-        raise OorError(f"the child should have died by SIGKILL and ended with {done.returncode}", path=path)
+        raise OorError(
+            f"the child should have died by SIGKILL and ended with {done.returncode}", path=path
+        )
     return int(done.stdout.split()[-1])
 
 
 def _count_whole(db: oor.DB, count: int) -> int:
     """How many of the first `count` records are there, byte for byte; 0 if there are others."""
     expected = list(records(0, count).items())
-    return sum(a == b for a, b in zip(db.scan(), expected, strict=True)) if _size(db) == count else 0
+    return (
+        sum(a == b for a, b in zip(db.scan(), expected, strict=True)) if _size(db) == count else 0
+    )
 
 
 def _size(db: oor.DB) -> int:
-    return sum(1 for _ in db.keys())
+    return sum(1 for _ in db)
 
 
 def _tables_on_disk(path: str) -> set[str]:

@@ -1,4 +1,4 @@
-"""The incident, replayed: kill, recover, compare; several times on one store, which keeps growing."""
+"""The incident, replayed: kill, recover, compare; several times on one store, which grows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TypeGuard
 
 import oor
 from oor.demo.catalogue import Catalogue
@@ -96,11 +95,13 @@ class Incident:
 class Replay:
     """Runs rounds of one mode against one store in `directory`.
 
-    `moments` decides when the child dies: the same seed asks for the same sets, but where exactly SIGKILL
-    falls is up to the machine, as it should be.
+    `moments` decides when the child dies: the same seed asks for the same sets, but where exactly
+    SIGKILL falls is up to the machine, as it should be.
     """
 
-    def __init__(self, catalogue: Catalogue, directory: str, mode: str, rounds: int, moments: random.Random) -> None:
+    def __init__(
+        self, catalogue: Catalogue, directory: str, mode: str, rounds: int, moments: random.Random
+    ) -> None:
         self._catalogue = catalogue
         self._path = os.path.join(directory, f"{mode}.oor")
         self._mode = mode
@@ -118,7 +119,9 @@ class Replay:
         one = Round(self._mode, number, self._next_set)
         target = int(self._share * (0.2 + 0.7 * self._moments.random()))
         self._live_and_die(one, target, self._moments.random() * _DELAY_MAX)
-        self._acknowledged.update(self._catalogue.keys[one.first_set : one.first_set + one.acknowledged])
+        self._acknowledged.update(
+            self._catalogue.keys[one.first_set : one.first_set + one.acknowledged]
+        )
         if self._mode == WITHOUT_LOG:
             # There is no file to open: what the dict of a dead process held is nowhere.
             one.checked = len(self._acknowledged)
@@ -128,7 +131,7 @@ class Replay:
         return one
 
     def _live_and_die(self, one: Round, target: int, delay: float) -> None:
-        """Start the child, wait until it has acknowledged `target` sets, and `delay` more, and kill it."""
+        """Start the child, wait for `target` acknowledged sets and `delay` seconds, kill it."""
         command = [sys.executable, "-m", "oor.demo.child", self._path, self._mode]
         command += [str(BATCH_SETS), str(MEMTABLE_BYTES)]
         with as_file(self._catalogue.rest_from(one.first_set)) as stdin:
@@ -139,10 +142,14 @@ class Replay:
         try:
             while _sets_in(told) < target and not told.endswith(b"end\n"):
                 if not select.select([pipe], [], [], _SILENCE_MAX)[0]:
-                    raise OorError(f"the child has said nothing for {_SILENCE_MAX:.0f} s", path=self._path)
+                    raise OorError(
+                        f"the child has said nothing for {_SILENCE_MAX:.0f} s", path=self._path
+                    )
                 heard = os.read(pipe, 1 << 16)
                 if not heard:
-                    raise OorError(f"the child ended by itself, with {child.wait()}", path=self._path)
+                    raise OorError(
+                        f"the child ended by itself, with {child.wait()}", path=self._path
+                    )
                 told += heard
             time.sleep(delay)
         finally:
@@ -154,7 +161,11 @@ class Replay:
         reports = [line.split() for line in told.split(b"\n")[:-1] if line != b"end"]
         if reports:
             lsn, sets, seconds = reports[-1]
-            one.acknowledged_lsn, one.acknowledged, one.seconds = int(lsn), int(sets), float(seconds)
+            one.acknowledged_lsn, one.acknowledged, one.seconds = (
+                int(lsn),
+                int(sets),
+                float(seconds),
+            )
 
     def _recover_and_compare(self, one: Round) -> None:
         began = time.perf_counter()
@@ -164,20 +175,22 @@ class Replay:
             self._compare(one, db)
 
     def _compare(self, one: Round, db: oor.DB) -> None:
-        """Every acknowledged set: its key, its lines byte for byte, an LSN that had been acknowledged."""
+        """Every acknowledged set: key, lines byte for byte, an LSN that had been acknowledged."""
         acknowledged = list(self._acknowledged)
         one.checked = len(acknowledged)
         for key, value in _values(db, acknowledged):
-            if self._is_whole(key, value):
+            if value is not None and self._is_whole(key, value):
                 one.found += 0 < int.from_bytes(value[:8], "little") <= one.acknowledged_lsn
-        one.missing = sum(not self._is_whole(key, value) for key, value in _values(db, list(self._kept)))
+        one.missing = sum(
+            not self._is_whole(key, value) for key, value in _values(db, list(self._kept))
+        )
         self._count_the_rest(one, db)
 
-    def _is_whole(self, key: bytes, value: bytes | None) -> TypeGuard[bytes]:
+    def _is_whole(self, key: bytes, value: bytes | None) -> bool:
         return value is not None and value[VALUE_HEADER_SIZE:] == self._catalogue.texts[key]
 
     def _count_the_rest(self, one: Round, db: oor.DB) -> None:
-        """What is there beyond the acknowledged must be what comes next in the input, and nothing else."""
+        """What is there beyond the acknowledged must be what comes next in the input."""
         found = set(db.keys(prefix=keys.ELSET_PREFIX))
         rest = found - self._acknowledged - self._kept
         index = one.first_set + one.acknowledged
@@ -185,7 +198,10 @@ class Replay:
             self._kept.add(self._catalogue.keys[index])
             index += 1
         if rest - self._kept:
-            raise OorError(f"{len(rest - self._kept)} sets are there that come later in the input", path=self._path)
+            raise OorError(
+                f"{len(rest - self._kept)} sets are there that come later in the input",
+                path=self._path,
+            )
         one.unacknowledged = len(rest)
         self._kept -= self._acknowledged
         self._next_set = index

@@ -1,4 +1,4 @@
-"""A process that dies at one exact point, by its own SIGKILL: nothing is closed, synced or said after it.
+"""A process that dies at one exact point, by its own SIGKILL: nothing is closed or synced after it.
 
     python -m oor.demo.victim PATH POINT COUNT
     report := LSN that is durable, newline                 last line counts
@@ -33,7 +33,7 @@ def die() -> None:
 
 
 def die_at_install(*, before: bool) -> None:
-    """From now on, an edit of the manifest is the end: before it is written, or when it is durable."""
+    """Let the next edit of the manifest be the end: before it is written, or when it is durable."""
     install = State.install
 
     def last_act(self: State, *arguments: Any, **named: Any) -> None:
