@@ -15,7 +15,7 @@ from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
 from oor.errors import CorruptionError, FormatError, OorError, StorageError
 from oor.lock import ReadLock
-from oor.log import SegmentInfo, SegmentScan
+from oor.log import SegmentInfo, SegmentScan, Tail, inspect_segment
 from oor.table import BlockCache, Table
 
 
@@ -60,6 +60,8 @@ class Verification:
     """Mutations in the log."""
     torn_bytes: int = 0
     """Behind the log's last whole frame: a write that a crash cut off. No damage."""
+    manifest_torn_bytes: int = 0
+    """Behind the manifest's last whole line: an edit that a crash cut off. No damage."""
     tables: int = 0
     entries: int = 0
     """Of tables, tombstones included."""
@@ -87,18 +89,20 @@ def verify(directory: str) -> Verification:
         _note_plan(result, plan)
         for info in plan.segments:
             result.damage += _lost_in(plan, info, result)
+            result.damage += _masked_in(plan, info)
         if plan.problem is not None and not _is_known(plan.problem, result):
             result.damage.insert(0, Damage.of(plan.problem))
         result.damage += _lost_in_tables(plan, result)
         if result.damage:
-            result.torn_bytes = 0
+            result.torn_bytes = result.manifest_torn_bytes = 0
     return result
 
 
 def _note_plan(result: Verification, plan: RecoveryPlan) -> None:
     result.clean = plan.clean
     result.manifest_edits = plan.manifest.lines
-    result.torn_bytes = plan.torn_bytes + plan.manifest.torn_bytes
+    result.torn_bytes = plan.torn_bytes
+    result.manifest_torn_bytes = plan.manifest.torn_bytes
     result.flushed_lsn = plan.state.flushed_lsn
     result.last_lsn = plan.state.flushed_lsn
     result.orphans = plan.orphans
@@ -130,6 +134,22 @@ def _lost_in(plan: RecoveryPlan, info: SegmentInfo, result: Verification) -> Ite
                 chunk.loss.first_lsn, chunk.loss.last_lsn or None,
             )  # fmt: skip
     scan.close()
+
+
+def _masked_in(plan: RecoveryPlan, info: SegmentInfo) -> Iterator[Damage]:
+    """Durable frames that are damaged in the segment and whole in the shared tail only.
+
+    A start would read them from the tail and lose nothing, unless the power fails first.
+    """
+    state = plan.state
+    nothing = Tail(plan.directory, state.database_id, state.epoch + 1)  # of another epoch: empty
+    alone = inspect_segment(plan.directory, info.number, state.database_id, state.epoch, nothing)
+    promised = max([state.durable_lsn, *(each.promised_lsn for each in plan.segments)])
+    promised = min(promised, info.last_lsn)
+    if alone.next_lsn <= promised and alone.next_lsn < info.next_lsn:
+        path = os.path.join(plan.directory, names.segment_name(info.number))
+        what = "durable frames that do not verify here, only in the shared tail"
+        yield Damage(what, path, info.number, alone.end, alone.next_lsn, promised)
 
 
 def _lost_in_tables(plan: RecoveryPlan, result: Verification) -> Iterator[Damage]:

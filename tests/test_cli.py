@@ -16,6 +16,7 @@ from support.tle import numbered, text_of
 import oor
 from oor.cli import exits
 from oor.cli.app import COMMANDS, run
+from oor.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -273,6 +274,36 @@ def test_verify_finds_damage_in_log_manifest_and_table_and_says_where(tmp_path, 
         assert damage["path"].endswith(name)
         assert damage["offset"] is not None
         file.write_bytes(whole)
+
+
+def test_verify_finds_durable_frames_that_only_the_tail_still_has_whole(tmp_path, capsys):
+    path = crashed_store(tmp_path / "s.oor", records=20)
+    assert run(["verify", path]) == exits.FINE
+    segment = Path(path, "000000000001.wal")
+    data = bytearray(segment.read_bytes())
+    data[data.index(b"value 0005")] ^= 1
+    segment.write_bytes(data)
+    capsys.readouterr()
+    assert run(["verify", path, "--json"]) == exits.DAMAGE
+    (damage,) = json.loads(capsys.readouterr().out)["damage"]
+    assert "only in the shared tail" in damage["what"]
+    assert (damage["segment"], damage["first_lsn"]) == (1, 6)
+
+
+@pytest.mark.parametrize("durability", ["sync", "interval", "os"])
+def test_verify_finds_no_damage_in_what_a_killed_process_leaves(tmp_path, durability):
+    path = str(tmp_path / "s.oor")
+    script = (
+        "import oor, os, signal\n"
+        "sizes = {'segment_bytes': 65536, 'tail_bytes': 16384}\n"
+        f"db = oor.open({path!r}, durability={durability!r}, **sizes)\n"
+        "for i in range(3000): db.put(b'%04d' % (i % 700), b'value %04d' % i)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    found = verify(path)
+    assert found.damage == []
+    assert found.last_lsn == 3000
 
 
 def test_manifest_is_printed_edit_by_edit_and_a_bad_line_is_shown(store, capsys):

@@ -270,6 +270,11 @@ def verify(db: str, as_json: bool) -> int:
             f"oor: the log ends in {count(found.torn_bytes, 'byte')} of a write that was cut off:"
             " no damage"
         )
+    if found.manifest_torn_bytes:
+        note(
+            f"oor: the manifest ends in {count(found.manifest_torn_bytes, 'byte')} of an edit"
+            " that was cut off: no damage"
+        )
     if found.orphans and not found.clean and not found.damage:
         note(
             f"oor: {count(len(found.orphans), 'file')} will be removed by the next open:"
