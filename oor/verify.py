@@ -146,10 +146,12 @@ def _masked_in(plan: RecoveryPlan, info: SegmentInfo) -> Iterator[Damage]:
     alone = inspect_segment(plan.directory, info.number, state.database_id, state.epoch, nothing)
     promised = max([state.durable_lsn, *(each.promised_lsn for each in plan.segments)])
     promised = min(promised, info.last_lsn)
-    if alone.next_lsn <= promised and alone.next_lsn < info.next_lsn:
+    # A header that is in the tail alone is no damage either while nothing behind it is durable.
+    missing = alone.next_lsn if alone.begun else info.first_lsn
+    if missing <= promised:
         path = os.path.join(plan.directory, names.segment_name(info.number))
         what = "durable frames that do not verify here, only in the shared tail"
-        yield Damage(what, path, info.number, alone.end, alone.next_lsn, promised)
+        yield Damage(what, path, info.number, alone.end, missing, promised)
 
 
 def _lost_in_tables(plan: RecoveryPlan, result: Verification) -> Iterator[Damage]:
