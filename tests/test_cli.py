@@ -5,6 +5,7 @@ import gzip
 import io
 import json
 import os
+import pty
 import re
 import subprocess
 import sys
@@ -110,6 +111,22 @@ def test_an_interrupt_ends_with_130_and_keeps_what_was_acknowledged(
     with oor.open(path) as db:
         assert db.recovery.clean
         assert db[b"k"] == b"v"
+
+
+def test_progress_is_shown_on_a_terminal_and_nowhere_else(tmp_path, files):
+    command = [sys.executable, "-m", "oor", "ingest", str(tmp_path / "catalog.oor"), *files]
+    terminal, its_end = pty.openpty()
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=its_end, check=True)
+    os.close(its_end)
+    shown = b""
+    with contextlib.suppress(OSError):  # the end of a terminal that nobody writes to any more
+        while piece := os.read(terminal, 4096):
+            shown += piece
+    os.close(terminal)
+    assert b"durable LSN" in shown
+    assert done.stdout.startswith(b"read 4 = stored 4")
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert done.stderr == b""
 
 
 # ---- queries -------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def _show_incident(
         print()
         _print_table(incidents)
         print()
+        print("LSNs go on above all that a dead process can have given: none is given twice.")
         print(
             "Nothing that was acknowledged is lost."
             if not lost

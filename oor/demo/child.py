@@ -4,13 +4,15 @@
     MODE   := sync | interval | os | memory                 memory: a dict, and no log
     report := LSN, space, sets so far, space, seconds so far, newline        one for each batch
 
-It never closes the store and never ends by itself: at the end of its input it waits for its death.
+It never closes the store: at the end of its input it waits for its death, by SIGKILL or because its
+parent is gone.
 """
 
 from __future__ import annotations
 
-import signal
+import os
 import sys
+import time
 from array import array
 from collections.abc import Iterator
 from typing import Any
@@ -51,6 +53,7 @@ class MemoryStore:
 
 def run(path: str, mode: str, batch_sets: int, memtable_bytes: int) -> None:
     """Ingest until killed."""
+    parent = os.getppid()
     store: Any
     if mode == "memory":
         store = MemoryStore(path)
@@ -69,8 +72,8 @@ def run(path: str, mode: str, batch_sets: int, memtable_bytes: int) -> None:
 
     ingest(store, ["-"], batch_sets=batch_sets, progress=tell)
     print("end", flush=True)
-    while True:
-        signal.pause()
+    while os.getppid() == parent:
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

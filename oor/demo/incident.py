@@ -135,7 +135,10 @@ class Replay:
         command = [sys.executable, "-m", "oor.demo.child", self._path, self._mode]
         command += [str(BATCH_SETS), str(MEMTABLE_BYTES)]
         with as_file(self._catalogue.rest_from(one.first_set)) as stdin:
-            child = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE)
+            # In a session of its own: an interrupt from the keyboard is for the parent.
+            child = subprocess.Popen(
+                command, stdin=stdin, stdout=subprocess.PIPE, start_new_session=True
+            )
         assert child.stdout is not None
         pipe = child.stdout.fileno()
         told = b""
