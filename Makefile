@@ -46,7 +46,7 @@ $(VENV)/installed: $(VENV)/build-tools $(C_SIDE)
 	@touch $@
 
 $(VENV)/test-tools: $(VENV)/installed
-	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100"
+	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100" sgp4
 	@touch $@
 
 $(VENV)/lint-tools: $(VENV)/test-tools
