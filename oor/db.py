@@ -26,7 +26,7 @@ from oor.lock import StoreLock
 from oor.memtable import ABSENT
 from oor.native import Columns
 from oor.options import Durability, Options, durability_of
-from oor.recovery import RecoveryReport, recover
+from oor.recovery import RecoveryReport, no_store, recover
 from oor.snapshot import Snapshot, View, look_up_many, range_bounds
 from oor.state import State
 from oor.stats import Stats, read_stats
@@ -83,10 +83,10 @@ class DB:
             self._lock_file.release()
             raise
         view = View(recovered.memtable, (), version)
+        self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
         self._state = State(self.path, options, recovered.log, recovered.manifest, cache, view)
         self._commit = Commit(self._state)
         self._background = Background(self._state)
-        self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
         if options.background:
             self._background.start()
         _open_stores.add(self)
@@ -375,7 +375,7 @@ def _make_directory(path: str, options: Options) -> None:
     if native.exists(path):
         return
     if not options.create:
-        raise ClosedError("there is no store here, and create=False", path=path)
+        raise no_store(path)
     parent = os.path.dirname(path)
     if not native.exists(parent):
         raise OorError("the directory that the store would be made in is not there", path=parent)

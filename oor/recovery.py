@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import time
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 
 from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
-from oor.errors import CorruptionError, OorError
+from oor.errors import CorruptionError, OorError, StorageError
 from oor.flush import write_table
 from oor.log import Log, Loss, SegmentScan
 from oor.manifest import Manifest, ManifestState
@@ -107,6 +108,8 @@ def recover(directory: str, options: Options) -> Recovered:
     """
     if not native.exists(os.path.join(directory, names.CURRENT)):
         _refuse_without_current(directory)
+        if not options.create:
+            raise no_store(directory)
         return _create(directory, options)
     began = time.perf_counter()
     _sync_all(directory)
@@ -174,6 +177,13 @@ def _refuse_without_current(directory: str) -> None:
                 f"there is no CURRENT, but {name}: a file of the store was removed; restore a backup",
                 path=os.path.join(directory, names.CURRENT),
             )
+
+
+def no_store(directory: str) -> StorageError:
+    """What is raised where a store was expected and none was to be made."""
+    return StorageError(
+        "there is no store here, and create=False", path=directory, errno=errno.ENOENT
+    )
 
 
 def _create(directory: str, options: Options) -> Recovered:
