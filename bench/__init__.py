@@ -1,0 +1,8 @@
+"""Speed and size of oor beside RocksDB, LevelDB, LMDB and SQLite, measured in one run.
+
+    python -m bench.compare [--quick]    rounds of all stores in turn, and a table
+    python -m pytest bench/              the same workloads as pytest-benchmark groups
+
+To read in this order: stores (what is compared, and how each is set), workloads (what is timed),
+measure (how), budgets (what is wanted), report (how it is shown).
+"""

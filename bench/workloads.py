@@ -1,0 +1,347 @@
+"""What is timed, under the names that the field uses.
+
+A workload opens one session a store. Before each round the session hands out the work of that
+round, ready to run: what is timed is that call and nothing else. 9-byte keys, all even numbers so
+that the odd ones are absent between them; 138-byte values, the two lines of a synthetic element
+set, all different.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.stores import Pair, Store
+from oor.native import Columns
+from oor.registry.synthetic import SyntheticCatalogue
+
+RECORDS = 200_000
+RECOVER_RECORDS = 100_000
+QUICK_RECORDS = 40_000
+THREADS = 16
+RANGE_COUNT = 100
+LOAD_BATCH = 1000
+VALUE_BYTES = 138
+
+Work = Callable[[], object]
+Make = Callable[[Store, "Data", int, int], Work]
+"""(store, data, number of the round, operations in it) to its work."""
+
+
+class Data:
+    """The records of a run, the same for every store and every run."""
+
+    def __init__(self, records: int = RECORDS) -> None:
+        values = element_values(records)
+        self.pairs: list[Pair] = [(key_of(2 * i), value) for i, value in enumerate(values)]
+        self.keys = [key for key, _ in self.pairs]
+        self._draw = random.Random(7)
+
+    @cached_property
+    def shuffled(self) -> list[Pair]:
+        """The pairs in an order that is no order."""
+        return self._draw.sample(self.pairs, len(self.pairs))
+
+    def some_keys(self, count: int) -> list[bytes]:
+        """Random keys that are there."""
+        return self._draw.choices(self.keys, k=count)
+
+    def absent_keys(self, count: int) -> list[bytes]:
+        """Random keys that are not there, each between two that are."""
+        return [key_of(2 * self._draw.randrange(len(self.keys)) + 1) for _ in range(count)]
+
+
+def key_of(number: int) -> bytes:
+    """9 bytes, in the order of the numbers."""
+    return b"%09d" % number
+
+
+def element_values(count: int) -> list[bytes]:
+    """Both lines of `count` element sets, without line ends: 138 bytes each."""
+    issues = -(-count // 50_000)
+    values: list[bytes] = []
+    for chunk in SyntheticCatalogue(min(count, 50_000), issues).chunks():
+        lines = chunk.split(b"\r\n")
+        values += [
+            lines[i] + lines[i + 1]
+            for i in range(len(lines) - 1)
+            if len(lines[i]) == len(lines[i + 1]) == VALUE_BYTES // 2 and lines[i][:2] == b"1 "
+        ]
+    assert len(values) >= count
+    return values[:count]
+
+
+class Session:
+    """A workload on one store, from the first round to the last."""
+
+    def prepare(self, number: int) -> Work:
+        """The work of round `number`, ready to run."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+class StoreSession(Session):
+    """A session whose rounds all use one open store."""
+
+    def __init__(self, store: Store, make: Make, data: Data, ops: int) -> None:
+        self._store = store
+        self._make = make
+        self._data = data
+        self._ops = ops
+
+    def prepare(self, number: int) -> Work:
+        self._store.renew()
+        return self._make(self._store, self._data, number, self._ops)
+
+    def close(self) -> None:
+        self._store.close()
+
+
+class RecoverSession(Session):
+    """Opening, again and again, copies of what the death of a writing process left.
+
+    The writer commits batches of 100, logged; opening has to give the last record.
+    """
+
+    def __init__(self, kind: type[Store], directory: str, records: int) -> None:
+        self._kind = kind
+        self._image = os.path.join(directory, "image")
+        self._copy = os.path.join(directory, "copy")
+        self._last = key_of(2 * (records - 1))
+        self._store: Store | None = None
+        done = subprocess.run(
+            [sys.executable, "-m", "bench.crash", kind.name, self._image, str(records)],
+            cwd=Path(__file__).parent.parent,
+        )
+        assert done.returncode < 0, "the writer ends by a signal"
+
+    def prepare(self, number: int) -> Work:
+        self.close()
+        shutil.rmtree(self._copy, ignore_errors=True)
+        shutil.copytree(self._image, self._copy)
+        for path in [*Path(self._copy).iterdir(), Path(self._copy)]:
+            fd = os.open(path, os.O_RDONLY)
+            os.fsync(fd)
+            os.close(fd)
+        return self._open
+
+    def _open(self) -> None:
+        self._store = self._kind(self._copy, False)
+        assert self._store.get(self._last) is not None
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One thing that is timed: microseconds an operation, unless `unit` says otherwise."""
+
+    name: str
+    what: str
+    ops: int
+    make: Make | None
+    durable: bool = False
+    settled: bool = False
+    unit: str = "us"
+    scale: float = 1e6
+    only_log: bool = False
+    """Only for stores that replay a log."""
+
+    def operations(self, data: Data) -> int:
+        """Operations of one round, by which its time is divided."""
+        return len(data.pairs) if self.ops == 0 else self.ops
+
+    def takes(self, kind: type[Store]) -> bool:
+        """Whether it says anything about that store."""
+        return kind.replays or not self.only_log
+
+    def open(self, kind: type[Store], directory: str, data: Data) -> Session:
+        """A session in an empty directory of its own."""
+        if self.make is None:
+            return RecoverSession(kind, directory, RECOVER_RECORDS)
+        path = os.path.join(directory, "store")
+        store = loaded(kind, path, data) if self.settled else kind(path, self.durable)
+        return StoreSession(store, self.make, data, self.operations(data))
+
+
+def loaded(kind: type[Store], path: str, data: Data) -> Store:
+    """A store with all records in their final place, just opened."""
+    store = kind(path, False)
+    for at in range(0, len(data.pairs), LOAD_BATCH):
+        store.write(data.pairs[at : at + LOAD_BATCH])
+    store.settle()
+    store.close()
+    return kind(path, False)
+
+
+def _part(items: Sequence[Pair], number: int, count: int) -> Sequence[Pair]:
+    """The part of `items` whose turn round `number` is, from the start again after the end."""
+    start = number * count % (len(items) - count + 1)
+    return items[start : start + count]
+
+
+def _each(store: Store, pairs: Sequence[Pair]) -> Work:
+    def work() -> None:
+        put = store.put
+        for key, value in pairs:
+            put(key, value)
+
+    return work
+
+
+def _fill_in_order(store: Store, data: Data, number: int, ops: int) -> Work:
+    return _each(store, _part(data.pairs, number, ops))
+
+
+def _fill_random(store: Store, data: Data, number: int, ops: int) -> Work:
+    return _each(store, _part(data.shuffled, number, ops))
+
+
+def _overwrite(store: Store, data: Data, number: int, ops: int) -> Work:
+    # The first eighth of the records again and again, each time with another's value.
+    few = data.shuffled[: len(data.pairs) // 8]
+    values = [value for _, value in data.pairs]
+    keys = random.Random(number).choices(few, k=ops)
+    return _each(store, [(key, values[i + number]) for i, (key, _) in enumerate(keys)])
+
+
+def _fill_threads(store: Store, data: Data, number: int, ops: int) -> Work:
+    pairs = _part(data.shuffled, number, ops)
+    parts = [_each(store, pairs[i::THREADS]) for i in range(THREADS)]
+    pool = _pool()
+    return lambda: list(pool.map(lambda part: part(), parts))
+
+
+def _pool() -> ThreadPoolExecutor:
+    global _threads
+    if _threads is None:
+        _threads = ThreadPoolExecutor(THREADS)
+    return _threads
+
+
+_threads: ThreadPoolExecutor | None = None
+
+
+def _batches(size: int) -> Make:
+    def make(store: Store, data: Data, number: int, ops: int) -> Work:
+        pairs = _part(data.shuffled, number, ops)
+        parts = [pairs[at : at + size] for at in range(0, ops, size)]
+
+        def work() -> None:
+            write = store.write
+            for part in parts:
+                write(part)
+
+        return work
+
+    return make
+
+
+def _columns(store: Store, data: Data, number: int, ops: int) -> Work:
+    if type(store).write_columns is Store.write_columns:
+        return _batches(1000)(store, data, number, ops)
+    pairs = _part(data.shuffled, number, ops)
+    parts = [
+        Columns([key for key, _ in part], [value for _, value in part])
+        for part in (pairs[at : at + 1000] for at in range(0, ops, 1000))
+    ]
+
+    def work() -> None:
+        for part in parts:
+            store.write_columns(part)
+
+    return work
+
+
+def _read(store: Store, keys: Sequence[bytes]) -> Work:
+    def work() -> None:
+        get = store.get
+        for key in keys:
+            get(key)
+
+    return work
+
+
+def _read_random(store: Store, data: Data, number: int, ops: int) -> Work:
+    return _read(store, data.some_keys(ops))
+
+
+def _read_missing(store: Store, data: Data, number: int, ops: int) -> Work:
+    return _read(store, data.absent_keys(ops))
+
+
+def _read_hot(store: Store, data: Data, number: int, ops: int) -> Work:
+    fresh = _part(data.shuffled, number, ops // 4)
+    store.write(fresh)
+    store.renew()
+    return _read(store, random.Random(number).choices([key for key, _ in fresh], k=ops))
+
+
+def _multiget(store: Store, data: Data, number: int, ops: int) -> Work:
+    parts = [data.some_keys(1000) for _ in range(ops // 1000)]
+
+    def work() -> None:
+        for part in parts:
+            store.get_many(part)
+
+    return work
+
+
+def _scan(reverse: bool) -> Make:
+    def make(store: Store, data: Data, number: int, ops: int) -> Work:
+        def work() -> None:
+            for _key, _value in store.scan(reverse):
+                pass
+
+        return work
+
+    return make
+
+
+def _ranges(store: Store, data: Data, number: int, ops: int) -> Work:
+    starts = data.some_keys(ops)
+
+    def work() -> None:
+        for start in starts:
+            store.range(start, RANGE_COUNT)
+
+    return work
+
+
+ALL: tuple[Workload, ...] = (
+    Workload("fillsync", "put, durable, 1 thread", 200, _fill_random, durable=True),
+    Workload("fillsync16", "put, durable, 16 threads", 800, _fill_threads, durable=True),
+    Workload("fillbatch100", "record in a durable batch of 100", 2000, _batches(100), durable=True),
+    Workload("fillseq", "put, logged, keys in order", 13_000, _fill_in_order),
+    Workload("fillrandom", "put, logged, keys in no order", 13_000, _fill_random),
+    Workload("overwrite", "put, logged, over older values", 13_000, _overwrite),
+    Workload("fillbatch1000", "record in a logged batch of 1,000", 20_000, _batches(1000)),
+    Workload("fillcolumns", "the same from contiguous columns", 20_000, _columns),
+    Workload("readrandom", "get, settled", 20_000, _read_random, settled=True),
+    Workload("readmissing", "get, absent key", 20_000, _read_missing, settled=True),
+    Workload("readhot", "get, just written", 20_000, _read_hot, settled=True),
+    Workload("multiget1000", "key of a get_many of 1,000", 20_000, _multiget, settled=True),
+    Workload("readseq", "record of a full scan", 0, _scan(False), settled=True),
+    Workload("readreverse", "record of a full scan, backwards", 0, _scan(True), settled=True),
+    Workload("range100", "100 records from a random key on", 400, _ranges, settled=True),
+    Workload("recover", "open with 100,000 records to replay", 1, None, unit="ms", scale=1e3,
+             only_log=True),
+)  # fmt: skip
+
+
+def named(pattern: str) -> tuple[Workload, ...]:
+    """The workloads whose names contain `pattern`."""
+    return tuple(workload for workload in ALL if pattern in workload.name)
