@@ -190,7 +190,7 @@ survives the death of the process. Settled: flushed to tables and compacted, the
 - A figure is the median of the rounds. All stores take turns in every round, in an order that is
   drawn anew for each, so that what else the machine does meets all of them alike.
 - `ahead of best peer` is the median over the rounds of (the peer's figure / oor's figure of the
-  same round), for the peer where it is least; for disk bytes, and as long as 1.00x is a tie. It is
+  same round), for the peer where it is least; 1.00x is a tie. It is
   the column to trust on a machine that others use too: a single figure moves with the machine, the
   ratio much less.
 - `probe` is what the machine does with no store in between, in the same rounds: `direct`, a 4 KiB
