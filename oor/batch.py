@@ -47,7 +47,7 @@ class WriteBatch:
 
     def extend(self, pairs: Pairs) -> None:
         """Add all of a mapping, of (key, value) pairs, or of another batch; None deletes."""
-        keys, values = split(pairs)
+        keys, values, _ = split(pairs)
         for key, value in zip(keys, values, strict=True):
             self._add(key, value)
 
@@ -73,28 +73,32 @@ Pairs: TypeAlias = (
 )
 
 
-def split(pairs: Pairs) -> tuple[list[bytes], list[bytes | None]]:
-    """Keys and values of a batch in any of its forms, as bytes of their own. In bulk, about 60 ns a pair."""
+def split(pairs: Pairs) -> tuple[list[bytes], list[bytes | None], dict[bytes, bytes | None]]:
+    """Keys and values of a batch in any of its forms, as bytes of their own, and what they add up to.
+
+    A key that comes twice is in the lists twice. In bulk, about 110 ns a pair; 30 ns of a dict.
+    """
     if isinstance(pairs, WriteBatch):
-        return pairs.keys, pairs.values
-    keys: list[Any]
-    values: list[Any]
-    if isinstance(pairs, Mapping):
-        keys, values = list(pairs.keys()), list(pairs.values())
-    else:
+        return pairs.keys, pairs.values, dict(zip(pairs.keys, pairs.values, strict=True))
+    if not isinstance(pairs, Mapping):
+        pairs = list(pairs)
+    try:
+        merged: dict[Any, Any] = dict(pairs)
+    except TypeError:  # keys that are no bytes yet
+        merged = {}
+    keys, values = list(merged), list(merged.values())
+    if len(keys) != len(pairs) or not _are_bytes(keys, values):
+        items = pairs.items() if isinstance(pairs, Mapping) else pairs
         keys, values = [], []
-        for key, value in pairs:
-            keys.append(key)
-            values.append(value)
-    if not set(map(type, keys)) <= _KEY_TYPES:
-        keys = [as_bytes(key) for key in keys]
-    if not set(map(type, values)) <= _VALUE_TYPES:
-        values = [None if value is None else as_bytes(value) for value in values]
-    return keys, values
+        for key, value in items:
+            keys.append(as_bytes(key))
+            values.append(None if value is None else as_bytes(value))
+        merged = dict(zip(keys, values, strict=True))
+    return keys, values, merged
 
 
-_KEY_TYPES = {bytes}
-_VALUE_TYPES = {bytes, type(None)}
+def _are_bytes(keys: list[Any], values: list[Any]) -> bool:
+    return set(map(type, keys)) <= {bytes} and set(map(type, values)) <= {bytes, type(None)}
 
 
 def check_sizes(key_size: int, value_size: int) -> None:

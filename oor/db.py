@@ -120,11 +120,11 @@ class DB:
         changes nothing and returns the last LSN given. As `put` otherwise.
         """
         mode = self._mode if durability is None else durability_of(durability)
-        keys, values = split(batch)
+        keys, values, merged = split(batch)
         if not keys:
             self._state.check_writable()
             return self._commit.last_lsn
-        return self._commit.write(Columns(keys, values), dict(zip(keys, values, strict=True)), mode)
+        return self._commit.write(Columns(keys, values), merged, mode)
 
     def write_columns(
         self,
