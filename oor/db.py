@@ -13,11 +13,12 @@ import warnings
 import weakref
 from array import array
 from collections.abc import Iterator, Sequence
+from itertools import repeat
 from typing import Any
 
 from oor import native
 from oor.background import Background
-from oor.batch import BytesLike, Pairs, as_bytes, split
+from oor.batch import BytesLike, Pairs, all_bytes, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.commit import Commit
 from oor.errors import ClosedError, LimitError, OorError
@@ -27,7 +28,7 @@ from oor.memtable import ABSENT
 from oor.native import Columns
 from oor.options import Durability, Options, durability_of
 from oor.recovery import RecoveryReport, no_store, recover
-from oor.snapshot import Snapshot, View, look_up_many, range_bounds
+from oor.snapshot import Lookup, Snapshot, View, look_up_many, range_bounds
 from oor.state import State
 from oor.stats import Stats, read_stats
 from oor.table import BlockCache, Table
@@ -175,8 +176,8 @@ class DB:
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked, None for a key that is not there. One crossing for all."""
         view = self._state.view
-        getters = [_getter(memtable.data) for memtable in view.memtables()]
-        return look_up_many([as_bytes(key) for key in keys], getters, view.version)
+        lookups = [_lookup(memtable.data) for memtable in view.memtables() if memtable.data]
+        return look_up_many(all_bytes(keys), lookups, view.version)
 
     def scan(
         self,
@@ -366,9 +367,9 @@ class ClosedView:
         raise ClosedError(why, path=path)
 
 
-def _getter(data: dict[bytes, bytes | None]) -> Any:
+def _lookup(data: dict[bytes, bytes | None]) -> Lookup:
     get = data.get
-    return lambda key: get(key, ABSENT)
+    return lambda keys: map(get, keys, repeat(ABSENT))
 
 
 def _make_directory(path: str, options: Options) -> None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any, TypeAlias
 
-from oor.batch import BytesLike, as_bytes
+from oor.batch import BytesLike, all_bytes, as_bytes
 from oor.errors import ClosedError
 from oor.iterator import scan
 from oor.memtable import ABSENT, Absent, Memtable, MemtableView
 from oor.version import Version
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+Lookup: TypeAlias = Callable[[list[bytes]], Iterable[bytes | None | Absent]]
+"""What one memtable holds for each of some keys."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ class Snapshot:
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked; None for a key that is not there."""
         version, views = self._pins()
-        return look_up_many([as_bytes(key) for key in keys], [view.get for view in views], version)
+        return look_up_many(all_bytes(keys), [partial(map, view.get) for view in views], version)
 
     def scan(
         self,
@@ -152,17 +153,16 @@ class Snapshot:
 
 
 def look_up_many(
-    keys: list[bytes], getters: Sequence[Callable[[bytes], bytes | None | Absent]], version: Version
+    keys: list[bytes], lookups: Sequence[Lookup], version: Version
 ) -> list[bytes | None]:
     """The newest value of each key: memtables first, then all that is left in one crossing."""
-    found: list[Any] = [ABSENT] * len(keys)
-    left = range(len(keys))
-    missing: list[int] = list(left)
-    for get in getters:
-        if not missing:
-            break
-        for index in missing:
-            found[index] = get(keys[index])
+    if not lookups:
+        return version.get_many(keys)
+    found: list[Any] = list(lookups[0](keys))
+    missing = [index for index, value in enumerate(found) if value is ABSENT]
+    for lookup in lookups[1:]:
+        for index, value in zip(missing, lookup([keys[i] for i in missing]), strict=True):
+            found[index] = value
         missing = [index for index in missing if found[index] is ABSENT]
     if len(missing) == len(keys):
         return version.get_many(keys)
