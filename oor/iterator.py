@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any, Protocol
 
 from oor.native import Buffer, Columns, check, ffi, lib, owned
 from oor.version import Version
 
 _CHUNKS = (32, 128, 512)
-"""Pairs in the first chunks, and in all that follow: short scans start fast, long ones go fast."""
+"""Pairs in the first chunks, and in all that follow: short scans start fast, long ones go fast.
+A scan that has a limit says itself how much is wanted."""
 
 _WINDOWS = (64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
@@ -69,9 +70,9 @@ def _chunks(
     )
     windows = _Windows(views, start, stop, reverse)
     buffer = Buffer()
-    sizes = chain(_CHUNKS, _forever(_CHUNKS[-1]))
+    windows.give_next(merge)
     left = limit
-    for size in sizes:
+    for size in chain(_CHUNKS if limit is None else (), repeat(_CHUNKS[-1])):
         if left is not None:
             size = min(size, left)
         step = check(lib.oor_merge_next(merge, size, buffer.raw))
@@ -83,14 +84,8 @@ def _chunks(
         if step == lib.OOR_MERGE_END or left == 0:
             break
         if step == lib.OOR_MERGE_NEEDS_WINDOW:
-            keys, values, last = windows.next()
-            check(lib.oor_merge_window(merge, *Columns(keys, values).arguments(), last))
+            windows.give_next(merge)
     ffi.release(merge)
-
-
-def _forever(size: int) -> Iterator[int]:
-    while True:
-        yield size
 
 
 class _Source:
@@ -145,6 +140,14 @@ class _Windows:
         self._sources = [_Source(view, lower, upper) for view in views]
         self._reverse = reverse
         self._made = 0
+
+    def give_next(self, merge: Any) -> None:
+        """Hand the next window to a merge that asks for one."""
+        keys, values, last = self.next()
+        if keys:
+            check(lib.oor_merge_window(merge, *Columns(keys, values).arguments(), last))
+        else:
+            check(lib.oor_merge_window(merge, 0, b"", 0, ffi.NULL, b"", 0, ffi.NULL, last))
 
     def next(self) -> tuple[list[bytes], list[bytes | None], bool]:
         """Keys, values, and whether this is the last window."""

@@ -161,6 +161,8 @@ class MemtableView:
         self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
     ) -> list[tuple[bytes, bytes | None]]:
         """The first `count` entries with lower <= key < upper, in walking order; fewer only at the end."""
+        if not self._memtable.data:
+            return []
         found: list[tuple[bytes, bytes | None]] = []
         while len(found) < count:
             keys = self._memtable.keys_between(lower, upper, count, reverse)
