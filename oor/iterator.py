@@ -13,7 +13,7 @@ _CHUNKS = (32, 128, 512)
 """Pairs in the first chunks, and in all that follow: short scans start fast, long ones go fast.
 A scan that has a limit says itself how much is wanted."""
 
-_WINDOWS = (64, 256, 1024)
+_WINDOWS = (16, 64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
 
 Pair = tuple[bytes, bytes | None]
