@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final
+from typing import Any, Final
 
 from sortedcontainers import SortedList
 
@@ -166,10 +166,7 @@ class MemtableView:
         found: list[tuple[bytes, bytes | None]] = []
         while len(found) < count:
             keys = self._memtable.keys_between(lower, upper, count, reverse)
-            for key in keys:
-                value = self.get(key)
-                if not isinstance(value, Absent):
-                    found.append((key, value))
+            found += [pair for pair in self._entries(keys) if pair[1] is not ABSENT]
             if len(keys) < count:
                 break
             if reverse:
@@ -177,3 +174,13 @@ class MemtableView:
             else:
                 lower = keys[-1] + b"\0"
         return found
+
+    def _entries(self, keys: list[bytes]) -> list[tuple[bytes, Any]]:
+        """What `get` says of each key, for many at once."""
+        live = list(map(self._memtable.data.get, keys))
+        link: _Saved | None = self._link
+        while link is not None:
+            if link.values:
+                return [(key, self.get(key)) for key in keys]
+            link = link.newer
+        return list(zip(keys, live, strict=True))
