@@ -36,6 +36,7 @@ BUDGETS = {
     "fillsync": Budget(of=(1.15, "direct"), ahead=1.5),
     "fillsync16": Budget(of=(0.5, "best"), ahead=2.0),
     "fillbatch100": Budget(1.2, ahead=1.8),
+    "logbandwidth": Budget(of=(1 / 0.85, "direct")),
     "fillseq": Budget(0.7, ahead=2.5),
     "fillrandom": Budget(0.7, ahead=2.5),
     "overwrite": Budget(0.7, ahead=2.5),

@@ -57,9 +57,9 @@ def _measure(only: Sequence[str], records: int, rounds: int, directory: str) -> 
         return not only or any(part in name for part in only)
 
     data = workloads.Data(records)
-    probes = measure.device_probes(directory)
     for workload in workloads.ALL:
         if asked(workload.name):
+            probes = measure.device_probes(directory, workload.probe_bytes)
             yield measure.run(workload, installed(), data, rounds, directory, probes)
     if asked("disk"):
         yield from measure.disk_bytes(installed(), data, directory)

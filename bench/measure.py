@@ -89,7 +89,7 @@ def run(
         gc.freeze()
         stack.callback(gc.unfreeze)
         for number in range(rounds + WARM_ROUNDS):
-            names = [*sessions, *(probes if workload.durable else ())]
+            names = [*sessions, *probes]
             draw.shuffle(names)
             for name in names:
                 if name in sessions:
@@ -142,20 +142,21 @@ def checksums(directory: str, rounds: int) -> Iterator[Figures]:
         yield figures
 
 
-def device_probes(directory: str) -> Probes:
-    """The probes that this file system takes, by name: microseconds a durable 4 KiB write."""
-    library = probe.build(directory)
+def device_probes(directory: str, size: int) -> Probes:
+    """The probes that this file system takes, by name: microseconds a durable write of `size`."""
+    library = probe.build(directory) if size else None
     found: dict[str, Callable[[], float]] = {}
     if library is None:
         return found
+    count = max(4, min(100, PROBE_BYTES // size))
     for name, direct in (("direct", True), ("fdatasync", False)):
         try:
-            device = probe.DeviceProbe(library, directory, direct, probe.BLOCK_BYTES)
+            device = probe.DeviceProbe(library, directory, direct, size)
         except OSError:
             continue
-        found[name] = lambda device=device: device(DEVICE_COUNT)  # type: ignore[misc]
+        found[name] = lambda device=device: device(count)  # type: ignore[misc]
     return found
 
 
-DEVICE_COUNT = 100
-"""Writes a round of a device probe."""
+PROBE_BYTES = 4 << 20
+"""What a round of a device probe writes, but at least 4 and at most 100 writes."""

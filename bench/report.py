@@ -36,6 +36,7 @@ def machine(directory: str) -> dict[str, str]:
         "kernel": platform.release().split("-")[0],
         "file system": file_system(directory),
         "Python": platform.python_version(),
+        "load before the run": f"{os.getloadavg()[0]:.1f}",
     }
 
 
@@ -193,12 +194,14 @@ survives the death of the process. Settled: flushed to tables and compacted, the
   same round), for the peer where it is least; 1.00x is a tie. It is
   the column to trust on a machine that others use too: a single figure moves with the machine, the
   ratio much less.
-- `probe` is what the machine does with no store in between, in the same rounds: `direct`, a 4 KiB
-  write with O_DIRECT|O_DSYNC into a file that was written before; `fdatasync`, the same as pwrite +
-  fdatasync; `memory`, a plain read of memory larger than the caches.
+- `probe` is what the machine does with no store in between, in the same rounds: `direct`, a write
+  of 4 KiB (16 KiB for `fillbatch100`, 1 MiB for `logbandwidth`) with O_DIRECT|O_DSYNC into a file
+  that was written before; `fdatasync`, the same as pwrite + fdatasync; `memory`, a plain read of 64
+  MiB by one core. The checksum is measured over bytes that lie in the cache.
 - `budget` is the absolute figure that is wanted on a quiet machine of two cores whose disk takes a
-  direct 4 KiB write in 73 us. It is a multiple of the probe for `fillsync`, of the best peer for
-  `fillsync16`, of RocksDB for `diskbytes`, of the memory's speed for the checksum.
+  direct 4 KiB write in 73 us. It is a multiple of the probe for `fillsync` and `logbandwidth`, of
+  the best peer for `fillsync16`, of RocksDB for `diskbytes`, of the memory's speed for the
+  checksum.
 - How each store is set, and what that means, is said at the top of `bench/stores.py`. Every store
   has the same memory for its cache; those with a memtable have the same for it. RocksDB and LevelDB
   compress with Snappy, as they come.

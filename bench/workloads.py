@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from bench.stores import Pair, Store
+from bench.stores import MIB, Pair, Store
 from oor.native import Columns
 from oor.registry.synthetic import SyntheticCatalogue
 
@@ -27,6 +27,7 @@ RECORDS = 200_000
 RECOVER_RECORDS = 100_000
 QUICK_RECORDS = 40_000
 THREADS = 16
+LARGE_PAIRS = 16
 RANGE_COUNT = 100
 LOAD_BATCH = 1000
 VALUE_BYTES = 138
@@ -157,6 +158,8 @@ class Workload:
     settled: bool = False
     unit: str = "us"
     scale: float = 1e6
+    probe_bytes: int = 0
+    """The size of the raw durable writes that stand beside it; 0: none."""
     only_log: bool = False
     """Only for stores that replay a log."""
 
@@ -250,6 +253,20 @@ def _batches(size: int) -> Make:
     return make
 
 
+def _large_batches(store: Store, data: Data, number: int, ops: int) -> Work:
+    value = b"".join(value for _, value in data.pairs[:500])[: MIB // LARGE_PAIRS]
+    batches = [
+        [(key_of((number * ops + i) * LARGE_PAIRS + j), value) for j in range(LARGE_PAIRS)]
+        for i in range(ops)
+    ]
+
+    def work() -> None:
+        for batch in batches:
+            store.write(batch)
+
+    return work
+
+
 def _columns(store: Store, data: Data, number: int, ops: int) -> Work:
     if type(store).write_columns is Store.write_columns:
         return _batches(1000)(store, data, number, ops)
@@ -322,9 +339,14 @@ def _ranges(store: Store, data: Data, number: int, ops: int) -> Work:
 
 
 ALL: tuple[Workload, ...] = (
-    Workload("fillsync", "put, durable, 1 thread", 200, _fill_random, durable=True),
-    Workload("fillsync16", "put, durable, 16 threads", 800, _fill_threads, durable=True),
-    Workload("fillbatch100", "record in a durable batch of 100", 2000, _batches(100), durable=True),
+    Workload("fillsync", "put, durable, 1 thread", 200, _fill_random, durable=True,
+             probe_bytes=4096),
+    Workload("fillsync16", "put, durable, 16 threads", 800, _fill_threads, durable=True,
+             probe_bytes=4096),
+    Workload("fillbatch100", "record in a durable batch of 100", 2000, _batches(100), durable=True,
+             probe_bytes=16384),
+    Workload("logbandwidth", "durable batch of 1 MiB, 16 records", 4, _large_batches, durable=True,
+             probe_bytes=MIB),
     Workload("fillseq", "put, logged, keys in order", 13_000, _fill_in_order),
     Workload("fillrandom", "put, logged, keys in no order", 13_000, _fill_random),
     Workload("overwrite", "put, logged, over older values", 13_000, _overwrite),
