@@ -54,7 +54,7 @@ def file_system(directory: str) -> str:
 
 def versions(names: Iterable[str]) -> dict[str, str]:
     """The version of each store, or of the package it comes in."""
-    found = {"SQLite": sqlite3.sqlite_version}
+    found = {"SQLite": f"sqlite3 with SQLite {sqlite3.sqlite_version}"}
     for store in ALL:
         if store.name in names and store.name not in found:
             found[store.name] = f"{store.module} {importlib.metadata.version(store.module)}"
@@ -131,8 +131,8 @@ def as_markdown(run: Run, command: str) -> str:
     """The whole page that shows a run."""
     lines = [header(), ["---"] * len(header()), *(cells(row) for row in run.rows)]
     table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    place = ", ".join(f"{name} {value}" for name, value in run.machine.items())
-    stores = ", ".join(f"{name} ({text})" for name, text in run.versions.items())
+    place = "\n".join(f"- {name}: {value}" for name, value in run.machine.items())
+    stores = ", ".join(run.versions.values())
     what = "\n".join(f"- `{row.name}`: {row.what}, {row.unit}" for row in run.rows)
     return PAGE.format(
         command=command,
@@ -170,8 +170,10 @@ This page is written by one command, which measures and then replaces it:
 
     {command}
 
-{machine}; {stores}. {records} records with keys of 9 and values of 138 bytes (the two lines of an
-element set, all different); {rounds} rounds.
+{machine}
+- stores: {stores}
+- {records} records with keys of 9 and values of 138 bytes (the two lines of an element set, all
+  different); {rounds} rounds
 
 {table}
 
