@@ -20,6 +20,8 @@ def text():
 
 
 def rate(benchmark, sets, size):
+    if benchmark.stats is None:  # --benchmark-disable
+        return
     seconds = benchmark.stats.stats.min
     benchmark.extra_info["sets_per_second"] = round(sets / seconds)
     benchmark.extra_info["megabytes_per_second"] = round(size / seconds / 1e6)
