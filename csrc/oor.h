@@ -30,7 +30,8 @@ enum oor_code {
     OOR_E_FAILED = -7,   /* an earlier failure has made this object read-only */
     OOR_E_TIMEOUT = -8,  /* the time given to a wait has passed */
     OOR_E_CANCELLED = -9, /* the caller asked the work to stop */
-    OOR_E_CLOSED = -10    /* the object was closed */
+    OOR_E_CLOSED = -10,   /* the object was closed */
+    OOR_E_STALL = -11     /* it would have to wait, and was asked not to */
 };
 
 /* What the last failed call of this thread found.  Fields that do not apply are 0 or empty. */
@@ -156,6 +157,12 @@ enum oor_wal_flags {
     OOR_WAL_BUFFERED = 1,     /* never O_DIRECT: pwrite and fdatasync */
     OOR_WAL_BLOCK_PADDING = 2 /* a block that was synced is never written again */
 };
+enum oor_append_flags {
+    OOR_APPEND_STAMP = 1,  /* the first 8 bytes of each value become its LSN */
+    OOR_APPEND_NO_WAIT = 2 /* OOR_E_STALL, and nothing logged, where it would have to wait */
+};
+/* The highest LSN and the highest number of a segment that are ever given. */
+#define OOR_NUMBER_MAX 0x7FFFFFFFFFFFFFFF
 
 typedef struct {
     uint8_t database_id[16];
@@ -168,7 +175,9 @@ typedef struct {
     uint32_t flags;
     uint32_t sync_interval_us; /* 0: nobody syncs by time */
     uint32_t spare_segments;   /* freed segments kept for reuse */
-    uint32_t reserved;
+    uint32_t commit_delay_us;  /* how long who leads a sync waits for company */
+    uint64_t max_unsynced_bytes;   /* logged and not durable at any time; 0: no bound */
+    uint64_t max_unsynced_records; /* the same in mutations */
 } oor_wal_options;
 
 typedef struct {
@@ -184,10 +193,11 @@ typedef struct {
     uint64_t frames;
     uint64_t rotations;
     uint64_t recycled;
-    uint64_t stall_us;        /* waited by appends for room in the tail or for a segment */
+    uint64_t stall_us;        /* waited by appends for room in the tail, a segment or a bound */
+    uint64_t bound_stalls;    /* appends that waited since more would have been unsynced than may be */
     uint64_t window_us_max;   /* the longest that a mutation stayed logged and not durable */
-    uint64_t window_bytes_max;
-    uint64_t window_lsns_max;
+    uint64_t window_bytes_max; /* the most that was logged and not durable at one time */
+    uint64_t window_lsns_max;  /* the same in mutations */
     int32_t failed;           /* 0, or the oor_code that ended writing */
     int32_t direct;           /* 1: O_DIRECT | O_DSYNC is in force */
 } oor_wal_state;
@@ -212,15 +222,17 @@ int oor_wal_copy(oor_wal *wal, const oor_walscan *scan);
 int oor_wal_finish_copy(oor_wal *wal);
 /* Opens the log for appends: the shared tail, the timed sync, the next segment made ahead. */
 int oor_wal_start(oor_wal *wal);
-/* One mutation as one frame.  value_size OOR_TOMBSTONE deletes.  Returns its LSN. */
+/* One mutation as one frame.  value_size OOR_TOMBSTONE deletes.  Returns its LSN.  `flags`: of
+ * oor_append_flags, but no stamp. */
 int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                    uint32_t value_size);
+                    uint32_t value_size, uint32_t flags);
 /* `count` mutations as one frame, atomic.  Keys and values lie one behind the other.  Returns the LSN
- * of the first.  With `stamp`, the first 8 bytes of each value become its LSN (little-endian); the
- * values must then be writable memory of the caller's and at least 8 bytes each. */
+ * of the first.  With OOR_APPEND_STAMP the first 8 bytes of each value become its LSN (little-endian);
+ * the values must then be writable memory of the caller's and at least 8 bytes each.  Under a `token`, not
+ * 0, the frame stands in the queue of commits that wait (below). */
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                       const uint32_t *value_sizes, int stamp);
+                       const uint32_t *value_sizes, uint32_t flags, uint64_t token);
 /* ---- commits that wait (wal_commit.c): the order in which what is durable is to become visible --- */
 
 /* A frame that somebody waits for under a token of his own. */
@@ -237,7 +249,7 @@ int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
                        uint32_t value_size, uint64_t token);
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                                const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                               const uint32_t *value_sizes, int stamp, uint64_t token);
+                               const uint32_t *value_sizes, uint32_t flags, uint64_t token);
 /* Puts a frame that is logged already into the queue, in LSN order. */
 int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_t token);
 /* The first durable frames of the queue, in LSN order; returns their count, fills at most `capacity`. */
@@ -249,6 +261,12 @@ void oor_wal_drop(oor_wal *wal, size_t count);
 int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
 /* As oor_wal_sync, but only waits for a sync that somebody else (the timed one) makes. */
 int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
+/* Asks the log's own thread for a sync of all that is logged, and returns at once: 0, or 1 if all of it is
+ * durable already. */
+int oor_wal_ask(oor_wal *wal);
+/* From now on an eventfd of the caller's counts each change of what is durable, and each failure; -1 ends
+ * that.  The caller keeps it open until then. */
+void oor_wal_notify(oor_wal *wal, int eventfd);
 /* Every mutation up to here is on stable storage. */
 uint64_t oor_wal_durable(oor_wal *wal);
 void oor_wal_read_state(oor_wal *wal, oor_wal_state *out);

@@ -9,8 +9,8 @@
  * is written past the tail, straight to its segment, and is durable when its append returns. */
 #include "wal.h"
 
-#include <errno.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 
 typedef struct {
     uint64_t count;
@@ -20,13 +20,19 @@ typedef struct {
     const uint32_t *value_sizes;
     uint64_t body_size;
     uint64_t token; /* of the caller who waits for it; 0: nobody does */
-    int stamp;
+    uint32_t flags; /* oor_append_flags */
 } batch;
+
+/* It cannot fail but by a count that nobody has read for 2^64 times. */
+static void notify(const oor_wal *wal) {
+    if (wal->notify_fd >= 0) (void)eventfd_write(wal->notify_fd, 1);
+}
 
 void oor_wal_wake_all(oor_wal *wal) {
     pthread_cond_broadcast(&wal->changed);
     pthread_cond_broadcast(&wal->served[0]);
     pthread_cond_broadcast(&wal->served[1]);
+    notify(wal);
 }
 
 void oor_wal_fail(oor_wal *wal) {
@@ -35,7 +41,7 @@ void oor_wal_fail(oor_wal *wal) {
     oor_wal_wake_all(wal);
 }
 
-static int refuse(const oor_wal *wal) {
+int oor_wal_refuse(const oor_wal *wal) {
     if (!wal->failed) return oor_fail(OOR_E_CLOSED, wal->dir, "the log is closed");
     oor_fail_again(OOR_E_FAILED, &wal->failure, "the log takes no more writes since");
     return oor_fail_at(wal->current->header.number, wal->failure.offset, wal->durable_lsn + 1, wal->next_lsn - 1);
@@ -72,14 +78,20 @@ static void plan_half(oor_wal_half *half, region *regions, int *count) {
                                    .begins = begins};
 }
 
-/* Notes how long and how much was logged and not durable until now. */
-static void note_window(oor_wal *wal, uint64_t since_us, uint64_t first_lsn, uint64_t last_lsn, uint64_t bytes) {
+/* Bytes of the log that are in no segment yet; what a drain in flight sends counts until it is done. */
+static uint64_t unsynced_bytes(const oor_wal *wal) {
+    return wal->half[0].used - wal->half[0].drained + (wal->half[1].used - wal->half[1].drained);
+}
+
+/* Notes how long and how much was logged and not durable: at its most just before a drain takes effect,
+ * since what was logged while the device worked counts too. */
+static void note_window(oor_wal *wal, uint64_t since_us) {
     if (!since_us) return;
-    uint64_t window = oor_wal_now_us() - since_us;
+    uint64_t window = oor_wal_now_us() - since_us, bytes = unsynced_bytes(wal);
+    uint64_t lsns = wal->next_lsn - 1 - wal->durable_lsn;
     if (window > wal->counts.window_us_max) wal->counts.window_us_max = window;
     if (bytes > wal->counts.window_bytes_max) wal->counts.window_bytes_max = bytes;
-    if (last_lsn + 1 - first_lsn > wal->counts.window_lsns_max)
-        wal->counts.window_lsns_max = last_lsn + 1 - first_lsn;
+    if (lsns > wal->counts.window_lsns_max) wal->counts.window_lsns_max = lsns;
 }
 
 static void pad_to_block(oor_wal *wal);
@@ -90,17 +102,18 @@ static void hand_over(oor_wal *wal) {
     pthread_cond_broadcast(&wal->served[wal->drain_round % 2]);
     pthread_cond_signal(&wal->served[(wal->drain_round + 1) % 2]);
     pthread_cond_broadcast(&wal->changed);
+    notify(wal);
 }
 
 int oor_wal_drain(oor_wal *wal) {
     assert(!wal->draining && wal->started);
-    if (wal->failed || wal->stopping) return refuse(wal);
+    if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
     if (wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
     region regions[2];
     int count = 0, done = 0, rc = 0;
     plan_half(&wal->half[!wal->active], regions, &count);
     plan_half(&wal->half[wal->active], regions, &count);
-    uint64_t target = wal->next_lsn - 1, since = wal->window_since_us, first = wal->window_first_lsn, bytes = 0;
+    uint64_t target = wal->next_lsn - 1, since = wal->window_since_us;
     wal->draining = 1;
     wal->drain_round++;
     wal->drain_target = target;
@@ -109,9 +122,9 @@ int oor_wal_drain(oor_wal *wal) {
     while (done < count && (rc = write_region(wal, &regions[done])) >= 0) done++;
     pthread_mutex_lock(&wal->lock);
     wal->draining = 0;
+    if (rc >= 0) note_window(wal, since);
     for (int i = 0; i < done; i++) {
         oor_wal_half *half = regions[i].half;
-        bytes += regions[i].to - regions[i].from;
         wal->counts.written_bytes +=
             oor_round_up(regions[i].to, OOR_BLOCK) - regions[i].from / OOR_BLOCK * OOR_BLOCK;
         half->drained = regions[i].to;
@@ -122,11 +135,9 @@ int oor_wal_drain(oor_wal *wal) {
     wal->counts.syncs += (uint64_t)done;
     if (rc >= 0) {
         assert(count == 0 || wal->durable_lsn == target);
-        note_window(wal, since, first, target, bytes);
         wal->drain_error.code = 0;
     } else {
         wal->window_since_us = since;
-        wal->window_first_lsn = first;
         /* Without room nothing was promised and the same bytes may be written again; all else is final. */
         if (rc == OOR_E_FULL) wal->drain_error = *oor_last_error();
         else oor_wal_fail(wal);
@@ -137,9 +148,9 @@ int oor_wal_drain(oor_wal *wal) {
 
 /* ---- room ------------------------------------------------------------------------------------- */
 
-/* The next segment becomes current; its header is written by the drain that first writes to it. */
-static void go_on_to(oor_wal *wal, oor_wal_file *next) {
-    oor_wal_file *old = wal->current;
+/* Its header is written by the drain that first writes to it. */
+void oor_wal_go_on(oor_wal *wal) {
+    oor_wal_file *old = wal->current, *next = wal->ready;
     old->last_lsn = wal->next_lsn - 1;
     oor_wal_file **last = &wal->closed;
     while (*last) last = &(*last)->next;
@@ -154,19 +165,19 @@ static void go_on_to(oor_wal *wal, oor_wal_file *next) {
 }
 
 /* Waits until the other thread has made the next segment, or has failed to since we asked. */
-static int wait_for_segment(oor_wal *wal) {
+int oor_wal_wait_for_segment(oor_wal *wal) {
     uint64_t ticket = ++wal->prepare_asked;
     uint64_t since = oor_wal_now_us();
     pthread_cond_signal(&wal->prepare_wanted);
     while (!wal->ready && wal->prepare_done < ticket && !wal->failed && !wal->stopping)
         pthread_cond_wait(&wal->changed, &wal->lock);
     wal->counts.stall_us += oor_wal_now_us() - since;
-    if (wal->failed || wal->stopping) return refuse(wal);
+    if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
     if (wal->ready) return 0;
     return oor_fail_again(wal->prepare_error.code, &wal->prepare_error, "there is no next segment");
 }
 
-static int wait_for_drain(oor_wal *wal) {
+int oor_wal_wait_for_drain(oor_wal *wal) {
     uint64_t since = oor_wal_now_us();
     int rc = 0;
     if (wal->draining) pthread_cond_wait(&wal->changed, &wal->lock);
@@ -183,7 +194,7 @@ static void switch_halves(oor_wal *wal, int same_segment) {
     if (same_segment) {
         oor_wal_tail_begin(wal, other, wal->current, at, half->data + (at / OOR_BLOCK * OOR_BLOCK - half->base));
     } else {
-        go_on_to(wal, wal->ready);
+        oor_wal_go_on(wal);
         oor_wal_tail_begin(wal, other, wal->current, OOR_SEGMENT_HEADER_SIZE, NULL);
     }
     wal->active = !wal->active;
@@ -197,19 +208,45 @@ static uint64_t padding_room(const oor_wal *wal) {
     return wal->options.flags & OOR_WAL_BLOCK_PADDING ? 2 * OOR_BLOCK : 0;
 }
 
-/* Returns 0 when the active half has room for a frame of `need` bytes.  May wait. */
-static int make_room(oor_wal *wal, uint64_t need) {
+/* Whether `count` mutations of `size` bytes more would be more than may be unsynced at one time. */
+static int is_over_bound(const oor_wal *wal, uint64_t count, uint64_t size) {
+    uint64_t bytes_max = wal->options.max_unsynced_bytes, lsns_max = wal->options.max_unsynced_records;
+    return (lsns_max && wal->next_lsn - 1 - wal->durable_lsn + count > lsns_max) ||
+           (bytes_max && unsynced_bytes(wal) + size > bytes_max);
+}
+
+/* Gets going what an append would have to wait for, instead of waiting. */
+static int would_wait(oor_wal *wal) {
+    if (!wal->ready && wal->prepare_asked == wal->prepare_done) {
+        wal->prepare_asked++;
+        pthread_cond_signal(&wal->prepare_wanted);
+    }
+    wal->sync_asked = 1;
+    pthread_cond_signal(&wal->sync_wanted);
+    return oor_fail(OOR_E_STALL, wal->dir, "the log has no room before the next sync");
+}
+
+/* Returns 0 when the active half has room for a frame of `count` mutations and `need` bytes.  Waits for
+ * that, unless the flags say not to. */
+static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags) {
+    int bounded = 0;
     need += padding_room(wal);
     for (;;) {
-        if (wal->failed || wal->stopping) return refuse(wal);
+        if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int fits = half->base + half->used + need <= wal->current->size;
+        int over = count && is_over_bound(wal, count, need);
         int rc = 0;
+        if (!wal->exclusive && !over && fits && half->used + need <= wal->options.tail_size) return 0;
+        if (!wal->exclusive && !over && !other->file && (fits || wal->ready)) {
+            switch_halves(wal, fits);
+            continue;
+        }
+        if (flags & OOR_APPEND_NO_WAIT) return would_wait(wal);
         if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (fits && half->used + need <= wal->options.tail_size) return 0;
-        else if (other->file) rc = wait_for_drain(wal);
-        else if (!fits && !wal->ready) rc = wait_for_segment(wal);
-        else switch_halves(wal, fits);
+        else if (over || other->file) rc = oor_wal_wait_for_drain(wal);
+        else rc = oor_wal_wait_for_segment(wal);
+        if (over && !bounded++) wal->counts.bound_stalls++;
         if (rc < 0) return rc;
     }
 }
@@ -230,7 +267,7 @@ static void encode_body(uint8_t *out, const batch *b, uint64_t first_lsn) {
     const uint8_t *key = b->keys, *value = b->values;
     for (uint64_t i = 0; i < b->count; i++) {
         uint32_t value_size = b->value_sizes[i];
-        if (b->stamp && value_size != OOR_TOMBSTONE) oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
+        if (b->flags & OOR_APPEND_STAMP && value_size != OOR_TOMBSTONE) oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
         out = oor_op_encode(out, key, b->key_sizes[i], value, value_size);
         key += b->key_sizes[i];
         if (value_size != OOR_TOMBSTONE) value += value_size;
@@ -282,31 +319,34 @@ static void append_to_tail(oor_wal *wal, const batch *b, uint64_t need) {
                      wal->durable_lsn, 0);
     oor_io_stored(wal->map, (uint64_t)(out - wal->map), need);
     half->used += need;
-    if (!wal->window_since_us) {
-        wal->window_since_us = oor_wal_now_us();
-        wal->window_first_lsn = wal->next_lsn;
-    }
+    if (!wal->window_since_us) wal->window_since_us = oor_wal_now_us();
     note_frame(wal, b->count, need);
+    /* Half-way to a bound is early enough for most writers not to meet it. */
+    if (!wal->sync_asked && is_over_bound(wal, (wal->options.max_unsynced_records + 1) / 2,
+                                          (wal->options.max_unsynced_bytes + 1) / 2)) {
+        wal->sync_asked = 1;
+        pthread_cond_signal(&wal->sync_wanted);
+    }
     wake_threads(wal, at);
 }
 
 /* Makes the current segment one that has room for `need` bytes behind all that is durable. */
 static int make_large_room(oor_wal *wal, uint64_t need) {
     for (;;) {
-        if (wal->failed || wal->stopping) return refuse(wal);
+        if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int rc = 0;
         if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (wal->draining || other->file || half->used != half->drained) rc = wait_for_drain(wal);
+        else if (wal->draining || other->file || half->used != half->drained) rc = oor_wal_wait_for_drain(wal);
         else if (half->base + half->used + need <= wal->current->size) return 0;
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) {
             uint64_t size = OOR_SEGMENT_HEADER_SIZE + oor_round_up(need, OOR_BLOCK);
             rc = oor_io_allocate(wal->current->fd, wal->current->path, wal->current->size,
                                  size - wal->current->size);
             if (rc >= 0) wal->current->size = wal->current->header.size = size;
-        } else if (!wal->ready) rc = wait_for_segment(wal);
+        } else if (!wal->ready) rc = oor_wal_wait_for_segment(wal);
         else {
-            go_on_to(wal, wal->ready);
+            oor_wal_go_on(wal);
             half->file = NULL;
             oor_wal_tail_begin(wal, half, wal->current, OOR_SEGMENT_HEADER_SIZE, NULL);
         }
@@ -314,7 +354,7 @@ static int make_large_room(oor_wal *wal, uint64_t need) {
     }
 }
 
-/* Writes a frame that no half can hold.  Lock held; released while the device works. */
+/* Writes a frame that no half or no bound can hold.  Lock held; released while the device works. */
 static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     int rc = make_large_room(wal, need + padding_room(wal));
     if (rc < 0) return rc;
@@ -359,16 +399,33 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     return rc;
 }
 
+/* Whether a frame cannot go through the tail: too large for it, or by itself more than a bound lets be
+ * unsynced.  It is durable when its append returns. */
+static int is_large(const oor_wal *wal, const batch *b, uint64_t need) {
+    uint64_t room = need + padding_room(wal);
+    return room > wal->options.tail_size - OOR_BLOCK ||
+           (wal->options.max_unsynced_records && b->count > wal->options.max_unsynced_records) ||
+           (wal->options.max_unsynced_bytes && room > wal->options.max_unsynced_bytes);
+}
+
+static int log_batch(oor_wal *wal, const batch *b, uint64_t need) {
+    if (wal->next_lsn > OOR_NUMBER_MAX || b->count > OOR_NUMBER_MAX - wal->next_lsn + 1)
+        return oor_fail(OOR_E_LIMIT, wal->dir, "the LSNs are used up");
+    int rc = b->token ? oor_wal_queue_reserve(wal) : 0;
+    if (rc < 0) return rc;
+    if (is_large(wal, b, need)) return b->flags & OOR_APPEND_NO_WAIT ? would_wait(wal) : append_large(wal, b, need);
+    rc = make_room(wal, b->count, need, b->flags);
+    if (rc >= 0) append_to_tail(wal, b, need);
+    return rc;
+}
+
 static int64_t append(oor_wal *wal, const batch *b) {
     uint64_t need = oor_frame_size(b->body_size);
     if (need > OOR_FRAME_SIZE_MAX)
         return oor_fail(OOR_E_LIMIT, wal->dir, "a batch of %llu bytes is over the limit of %d",
                         (unsigned long long)need, OOR_FRAME_SIZE_MAX);
     pthread_mutex_lock(&wal->lock);
-    int rc = b->token ? oor_wal_queue_reserve(wal) : 0;
-    int large = need + padding_room(wal) > wal->options.tail_size - OOR_BLOCK;
-    if (rc >= 0) rc = large ? append_large(wal, b, need) : make_room(wal, need);
-    if (rc >= 0 && !large) append_to_tail(wal, b, need);
+    int rc = log_batch(wal, b, need);
     uint64_t first = wal->next_lsn - b->count;
     if (rc >= 0 && b->token)
         oor_wal_queue_add(wal, &(oor_wal_waiting){first, wal->next_lsn - 1, b->token});
@@ -377,120 +434,39 @@ static int64_t append(oor_wal *wal, const batch *b) {
 }
 
 int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                       uint32_t value_size, uint64_t token) {
+                       uint32_t value_size, uint32_t flags, uint64_t token) {
     uint32_t room = value_size == OOR_TOMBSTONE ? 0 : value_size;
     if (key_size > OOR_KEY_SIZE_MAX || room > OOR_VALUE_SIZE_MAX)
         return oor_fail(OOR_E_LIMIT, wal->dir, "a key of %u and a value of %u bytes: the limits are %d and %d",
                         key_size, room, OOR_KEY_SIZE_MAX, OOR_VALUE_SIZE_MAX);
+    assert(!(flags & OOR_APPEND_STAMP));
     batch b = {.count = 1, .keys = key, .key_sizes = &key_size, .values = value, .value_sizes = &value_size,
+               .flags = flags,
                .token = token, .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
     return append(wal, &b);
 }
 
-int64_t oor_wal_append_as(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
-                          const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                          const uint32_t *value_sizes, int stamp, uint64_t token) {
+int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
+                       const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                       const uint32_t *value_sizes, uint32_t flags, uint64_t token) {
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
     if (count == 0 || count > UINT32_MAX)
         return oor_fail(OOR_E_LIMIT, wal->dir, "a batch holds 1 to %u mutations, not %llu", UINT32_MAX,
                         (unsigned long long)count);
-    for (uint64_t i = 0; stamp && i < count; i++)
-        if (value_sizes[i] < 8) return oor_fail(OOR_E_LIMIT, wal->dir, "a value of %u bytes has no room for its LSN", value_sizes[i]);
+    for (uint64_t i = 0; flags & OOR_APPEND_STAMP && i < count; i++)
+        if (value_sizes[i] < 8)
+            return oor_fail(OOR_E_LIMIT, wal->dir, "a value of %u bytes has no room for its LSN", value_sizes[i]);
     batch b = {.count = count, .keys = keys, .key_sizes = key_sizes, .values = values,
-               .value_sizes = value_sizes, .token = token, .stamp = stamp,
+               .value_sizes = value_sizes, .token = token, .flags = flags,
                .body_size = count * OOR_OP_HEADER_SIZE + keys_size + values_size};
     return append(wal, &b);
 }
 
 int oor_wal_append_seal(oor_wal *wal) {
-    int rc = make_room(wal, OOR_FRAME_HEADER_SIZE);
+    int rc = make_room(wal, 0, OOR_FRAME_HEADER_SIZE, 0);
     if (rc < 0 || wal->sealed) return rc;
     append_note(wal, 0, OOR_FRAME_SEAL);
     wal->sealed = 1;
     return 0;
-}
-
-/* ---- waiting ---------------------------------------------------------------------------------- */
-
-static void deadline_after(struct timespec *out, int64_t timeout_us) {
-    clock_gettime(CLOCK_MONOTONIC, out);
-    int64_t ns = out->tv_nsec + timeout_us % 1000000 * 1000;
-    out->tv_sec += timeout_us / 1000000 + ns / 1000000000;
-    out->tv_nsec = ns % 1000000000;
-}
-
-static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead) {
-    struct timespec deadline = {0};
-    if (timeout_us >= 0) deadline_after(&deadline, timeout_us);
-    int rc = 0;
-    pthread_mutex_lock(&wal->lock);
-    if (lsn >= wal->next_lsn) lsn = wal->next_lsn - 1;
-    while (rc >= 0 && wal->durable_lsn < lsn) {
-        if (wal->failed || wal->stopping) rc = refuse(wal);
-        else if (lead && !wal->draining) rc = oor_wal_drain(wal);
-        else if (!lead && wal->drain_error.code)
-            rc = oor_fail_again(wal->drain_error.code, &wal->drain_error, "the log waits for room");
-        else if (timeout_us < 0 && lead && !wal->exclusive)
-            pthread_cond_wait(&wal->served[(wal->drain_round + (lsn > wal->drain_target)) % 2], &wal->lock);
-        else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT && wal->durable_lsn < lsn)
-            rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time", (unsigned long long)lsn);
-    }
-    pthread_mutex_unlock(&wal->lock);
-    return rc;
-}
-
-int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 1); }
-
-int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 0); }
-
-/* Leaves the current segment, all of it durable, for the next one.  Lock held. */
-static int leave_segment(oor_wal *wal) {
-    oor_wal_half *half = &wal->half[wal->active];
-    wal->exclusive = wal->draining = 1;
-    go_on_to(wal, wal->ready);
-    oor_wal_file *file = wal->current;
-    pthread_mutex_unlock(&wal->lock);
-    int rc = oor_wal_file_begin(wal, file);
-    pthread_mutex_lock(&wal->lock);
-    wal->exclusive = wal->draining = 0;
-    file->header_written = rc >= 0;
-    half->file = NULL;
-    oor_wal_tail_begin(wal, half, file, OOR_SEGMENT_HEADER_SIZE, NULL);
-    if (rc < 0 && rc != OOR_E_FULL) oor_wal_fail(wal);
-    oor_wal_wake_all(wal);
-    return rc;
-}
-
-int64_t oor_wal_rotate(oor_wal *wal) {
-    int rc = 0;
-    pthread_mutex_lock(&wal->lock);
-    uint64_t before = wal->current->header.number;
-    /* Writers may fill the segment and leave it while this waits: that is as good. */
-    while (rc >= 0 && wal->current->header.number == before) {
-        oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
-        if (wal->failed || wal->stopping) rc = refuse(wal);
-        else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) break;
-        else if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (wal->draining || other->file || half->used != half->drained) rc = wait_for_drain(wal);
-        else if (!wal->ready) rc = wait_for_segment(wal);
-        else rc = leave_segment(wal);
-    }
-    int64_t number = (int64_t)wal->current->header.number;
-    pthread_mutex_unlock(&wal->lock);
-    return rc < 0 ? rc : number;
-}
-
-int oor_wal_seal(oor_wal *wal) {
-    int rc = oor_wal_sync(wal, UINT64_MAX, -1);
-    pthread_mutex_lock(&wal->lock);
-    if (rc >= 0) rc = oor_wal_append_seal(wal);
-    const oor_wal_half *half = &wal->half[wal->active];
-    while (rc >= 0 && half->used != half->drained) {
-        if (wal->draining) pthread_cond_wait(&wal->changed, &wal->lock);
-        else rc = oor_wal_drain(wal);
-    }
-    pthread_mutex_unlock(&wal->lock);
-    return rc;
 }

@@ -1,6 +1,7 @@
-/* wal.h: what the six files of the log writer share.
+/* wal.h: what the seven files of the log writer share.
  *
- * wal.c          appends, drains and rotates: the order of things
+ * wal.c          appends and drains: the order of things
+ * wal_sync.c     waits until something is durable, leads syncs, leaves a segment
  * wal_commit.c   appends that wait, and the queue of those who do
  * wal_segment.c  makes, frees and reuses the files
  * wal_tail.c     the shared tail: two halves of one mapped file
@@ -76,7 +77,6 @@ struct oor_wal {
     oor_error prepare_error;  /* of the last attempt; code 0: it worked */
     oor_error drain_error;    /* of the last drain that may be repeated; code 0: none */
     uint64_t window_since_us; /* when the oldest mutation that is not durable was logged; 0: none */
-    uint64_t window_first_lsn;
     uint8_t *private_copy; /* aligned; what a direct write sends; the draining thread's */
     size_t private_size;
     uint8_t *map;
@@ -92,6 +92,8 @@ struct oor_wal {
     pthread_cond_t prepare_wanted;
     int threads;        /* how many of the two run */
     int sync_asked;     /* drain now, whatever the time */
+    int gathering;      /* somebody leads the next sync and waits for company */
+    int notify_fd;      /* an eventfd that counts changes of what is durable; -1: none */
     int sync_sleeps;    /* the sync thread waits without a deadline: an append must wake it */
     int sealed;         /* the last frame is a seal */
     oor_wal_waiting *queue; /* in LSN order: logged, waited for, and not yet dropped by the caller */
@@ -124,19 +126,23 @@ void oor_wal_tail_begin(oor_wal *wal, oor_wal_half *half, oor_wal_file *file, ui
 int oor_wal_queue_reserve(oor_wal *wal);
 void oor_wal_queue_add(oor_wal *wal, const oor_wal_waiting *waiting);
 
-/* wal.c: as oor_wal_put and oor_wal_append, with the token of a caller who waits; 0: none does. */
+/* wal.c: as oor_wal_put, with the token of a caller who waits; 0: none does. */
 int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                       uint32_t value_size, uint64_t token);
-int64_t oor_wal_append_as(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
-                          const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                          const uint32_t *value_sizes, int stamp, uint64_t token);
+                       uint32_t value_size, uint32_t flags, uint64_t token);
 
 /* wal_thread.c */
 int oor_wal_threads_start(oor_wal *wal);
 void oor_wal_threads_stop(oor_wal *wal);
 
-/* wal.c, for the threads.  REQUIRES: lock held; it is released meanwhile and held again on return. */
+/* wal.c, for the threads and wal_sync.c.  REQUIRES: lock held; where they wait or write it is released
+ * meanwhile and held again on return. */
 int oor_wal_drain(oor_wal *wal);
+int oor_wal_wait_for_drain(oor_wal *wal);
+int oor_wal_wait_for_segment(oor_wal *wal);
+/* Makes the segment that is ready the current one. */
+void oor_wal_go_on(oor_wal *wal);
+/* The failure of a call on a log that has failed or was closed. */
+int oor_wal_refuse(const oor_wal *wal);
 /* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */
 int oor_wal_append_seal(oor_wal *wal);
 /* Wakes everybody, whatever they wait for.  REQUIRES: lock held. */

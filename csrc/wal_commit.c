@@ -11,15 +11,8 @@
 #include <stdlib.h>
 
 int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                    uint32_t value_size) {
-    return oor_wal_put_as(wal, key, key_size, value, value_size, 0);
-}
-
-int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
-                       const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                       const uint32_t *value_sizes, int stamp) {
-    return oor_wal_append_as(wal, count, keys, keys_size, key_sizes, values, values_size, value_sizes,
-                             stamp, 0);
+                    uint32_t value_size, uint32_t flags) {
+    return oor_wal_put_as(wal, key, key_size, value, value_size, flags, 0);
 }
 
 /* Waits for a frame that was just logged. */
@@ -36,16 +29,16 @@ static int64_t finish(oor_wal *wal, int64_t first_lsn, uint64_t count) {
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                        uint32_t value_size, uint64_t token) {
     assert(token);
-    return finish(wal, oor_wal_put_as(wal, key, key_size, value, value_size, token), 1);
+    return finish(wal, oor_wal_put_as(wal, key, key_size, value, value_size, 0, token), 1);
 }
 
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                                const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                               const uint32_t *value_sizes, int stamp, uint64_t token) {
+                               const uint32_t *value_sizes, uint32_t flags, uint64_t token) {
     assert(token);
     return finish(wal,
-                  oor_wal_append_as(wal, count, keys, keys_size, key_sizes, values, values_size,
-                                    value_sizes, stamp, token),
+                  oor_wal_append(wal, count, keys, keys_size, key_sizes, values, values_size, value_sizes, flags,
+                                 token),
                   count);
 }
 

@@ -47,7 +47,7 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     if (!wal) return oor_fail(OOR_E_MEMORY, dir, "no memory for a log writer");
     wal->options = *options;
     wal->process = getpid();
-    wal->tail_fd = wal->copy_fd = -1;
+    wal->tail_fd = wal->copy_fd = wal->notify_fd = -1;
     wal->next_lsn = options->next_lsn;
     wal->expected_lsn = options->first_lsn;
     wal->durable_lsn = options->first_lsn - 1;

@@ -94,6 +94,10 @@ int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zer
                       oor_wal_file **out) {
     assert(zeros_from % OOR_BLOCK == 0 && zeros_from <= size);
     assert(size % OOR_BLOCK == 0 && size > OOR_SEGMENT_HEADER_SIZE);
+    if (number > OOR_NUMBER_MAX) {
+        oor_wal_file_free(spare);
+        return oor_fail(OOR_E_LIMIT, wal->dir, "the numbers of segments are used up");
+    }
     oor_wal_file *file = spare ? spare : calloc(1, sizeof *file);
     if (!file) return oor_fail(OOR_E_MEMORY, wal->dir, "no memory for a segment");
     char old_path[sizeof file->path];

@@ -17,16 +17,22 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from oor.batch import check_sizes
-from oor.errors import FailedError
+from oor.errors import FailedError, WouldStallError
 from oor.memtable import ENTRY_BYTES
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
 from oor.options import Durability
+from oor.pressure import Pressure, Stalls
 from oor.state import State
 
 _put = lib.oor_wal_put
 _SYNC: Final = Durability.SYNC
-_SLOWDOWN_SECONDS = 0.001
+_NO_WAIT: Final[int] = lib.OOR_APPEND_NO_WAIT
+_STAMP: Final[int] = lib.OOR_APPEND_STAMP
+_STALL: Final[int] = lib.OOR_E_STALL
 _PEEK_COUNT = 64
+
+PATIENCE: Final = 0.001
+"""Seconds that a writer who does not want to wait gives the one before it to get out of the way."""
 
 Mutations = dict[bytes, bytes | None]
 
@@ -49,8 +55,9 @@ class Commit:
         self._peeked = ffi.new("oor_wal_waiting[]", _PEEK_COUNT)
         self._memtable_bytes = state.options.memtable_bytes
         self._buffer = Buffer()
-        self.stall_seconds = 0.0
-        self.stalls = 0
+        self._patient_lock = _PatientLock(state)
+        self.pressure = Pressure(state)
+        """What holds writers back, and how often and how long it did."""
 
     @property
     def last_lsn(self) -> int:
@@ -65,11 +72,15 @@ class Commit:
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, value, size)
         lsn: int = 0
+        stalls: Stalls | None = None
+        waits = False
         with self._lock:
             if self._state.hindered:
-                self._admit()
+                stalls = self.pressure.admit(ENTRY_BYTES + len(key) + size)
             try:
-                lsn = _put(self._wal, key, len(key), value, size)
+                lsn = _put(self._wal, key, len(key), value, size, _NO_WAIT)
+                if lsn == _STALL:
+                    lsn, stalls = self._wait_for_log(stalls, lambda: _put(self._wal, key, len(key), value, size, 0))
                 if lsn > 0 and not self._waiting:
                     memtable = self._state.view.active
                     if memtable.newest is not None:
@@ -79,15 +90,19 @@ class Commit:
                     memtable.last_lsn = lsn
                     if memtable.size >= self._memtable_bytes:
                         self._state.rotate_memtable()
-                    return lsn
-                if lsn < 0:
-                    check_sizes(len(key), size)
-                    self._refuse(lsn)
-                self._queue_behind(lambda: {key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size)
+                else:
+                    if lsn < 0:
+                        check_sizes(len(key), size)
+                        self._refuse(lsn)
+                    self._queue_behind(lambda: {key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size)
+                    waits = True
             except BaseException:
                 self._settle(lambda: {key: value}, lsn, lsn)
                 raise
-        self.make_durable(lsn)
+        if stalls:
+            self.pressure.tell(stalls)
+        if waits:
+            self.make_durable(lsn)
         return lsn
 
     def delete(self, key: bytes, mode: Durability) -> int:
@@ -95,7 +110,7 @@ class Commit:
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, None, TOMBSTONE)
         columns = Columns([key], [None])
-        return self._write(columns.arguments(), False, lambda: {key: None}, ENTRY_BYTES + len(key), mode)
+        return self._write(columns.arguments(), 0, lambda: {key: None}, ENTRY_BYTES + len(key), mode)
 
     def _put_and_wait(self, key: bytes, value: bytes | None, value_size: int) -> int:
         data = b"" if value is None else value
@@ -112,7 +127,26 @@ class Commit:
     def write(self, columns: Columns, pairs: Mutations, mode: Durability) -> int:
         """Commit a batch, atomic, and return the LSN of its last mutation. `pairs` is what it adds up to."""
         size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
-        return self._write(columns.arguments(), False, lambda: pairs, size, mode)
+        return self._write(columns.arguments(), 0, lambda: pairs, size, mode)
+
+    def log(
+        self, columns: Columns, pairs: Mutations, mode: Durability, wait: bool = True
+    ) -> tuple[int, Durability]:
+        """The first half of `write`: the last LSN, and SYNC if the batch is visible only once it is durable.
+
+        The caller then sees to it that the LSN becomes durable and calls `publish`. With `wait` False
+        WouldStallError, and nothing logged, where it would have to wait.
+        """
+        size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
+        with self._lock if wait else self._patient_lock:
+            stalls = self.pressure.admit(size, wait) if self._state.hindered else []
+            if mode is not _SYNC and not self._waiting:
+                last, waits, stalls = self._append(columns.arguments(), 0, lambda: pairs, size, stalls, wait)
+            else:
+                last, waits = self._append_waiting(columns, pairs, size, wait), True
+        if stalls:
+            self.pressure.tell(stalls)
+        return last, _SYNC if waits else mode
 
     def write_columns(
         self, keys: Any, key_sizes: array[int], values: Any, value_sizes: array[int], stamp: bool, mode: Durability
@@ -135,37 +169,26 @@ class Commit:
             return pairs
 
         size = len(key_sizes) * ENTRY_BYTES + len(keys) + len(values)
-        return self._write(arguments, stamp, load, size, mode)
+        return self._write(arguments, _STAMP if stamp else 0, load, size, mode)
 
     def _write(
-        self, arguments: tuple[Any, ...], stamp: bool, load: Callable[[], Mutations], size: int, mode: Durability
+        self, arguments: tuple[Any, ...], flags: int, load: Callable[[], Mutations], size: int, mode: Durability
     ) -> int:
         count: int = arguments[0]
         if mode is _SYNC or self._waiting:
 
             def commit(token: int) -> int:
-                answer: int = lib.oor_wal_commit_columns(self._wal, *arguments, stamp, token)
+                answer: int = lib.oor_wal_commit_columns(self._wal, *arguments, flags, token)
                 return answer
 
             return self._commit_and_wait(commit, load, size) + count - 1
         with self._lock:
-            if self._state.hindered:
-                self._admit()
-            first: int = 0
-            last: int = 0
-            try:
-                first = lib.oor_wal_append(self._wal, *arguments, stamp)
-                last = first + count - 1
-                if first < 0:
-                    self._refuse(first)
-                if not self._waiting:
-                    self._apply(load(), first, last, size)
-                    return last
-                self._queue_behind(load, first, last, size)
-            except BaseException:
-                self._settle(load, first, last)
-                raise
-        self.make_durable(last)
+            stalls = self.pressure.admit(size) if self._state.hindered else []
+            last, waits, stalls = self._append(arguments, flags, load, size, stalls)
+        if stalls:
+            self.pressure.tell(stalls)
+        if waits:
+            self.make_durable(last)
         return last
 
     # ---- waiting ---------------------------------------------------------------------------------
@@ -174,7 +197,8 @@ class Commit:
         """Log, wait for the device, and see to it that the mutation is applied; returns its first LSN."""
         if self._state.hindered:
             with self._lock:
-                self._admit()
+                stalls = self.pressure.admit(size)
+            self.pressure.tell(stalls)
         token = next(self._tokens)
         self._waiting[token] = (load, size)
         try:
@@ -206,9 +230,13 @@ class Commit:
         if code < 0:
             self._refuse(code)
 
-    def publish(self) -> None:
-        """Apply what has become durable, in LSN order."""
-        with self._lock:
+    def fail(self, error: FailedError) -> None:
+        """Take note that the log has failed: the store is read-only."""
+        self._state.fail(error)
+
+    def publish(self, wait: bool = True) -> None:
+        """Apply what has become durable, in LSN order. With `wait` False WouldStallError, as in `log`."""
+        with self._lock if wait else self._patient_lock:
             while count := lib.oor_wal_peek_durable(self._wal, self._peeked, _PEEK_COUNT):
                 for waiting in self._peeked[0:count]:
                     token = waiting.token
@@ -221,6 +249,55 @@ class Commit:
                 lib.oor_wal_drop(self._wal, count)
 
     # ---- under the commit lock ------------------------------------------------------------------
+
+    def _append(
+        self,
+        arguments: tuple[Any, ...],
+        flags: int,
+        load: Callable[[], Mutations],
+        size: int,
+        stalls: Stalls,
+        wait: bool = True,
+    ) -> tuple[int, bool, Stalls]:
+        """Log a batch and apply it; the last LSN, whether it waits behind others instead, and what it met."""
+        first: int = 0
+        last: int = 0
+        waits = False
+        try:
+            first = lib.oor_wal_append(self._wal, *arguments, flags | _NO_WAIT, 0)
+            if first == _STALL and wait:
+                first, stalls = self._wait_for_log(
+                    stalls, lambda: lib.oor_wal_append(self._wal, *arguments, flags, 0)
+                )
+            last = first + arguments[0] - 1
+            if first < 0:
+                self._refuse(first)
+            if self._waiting:
+                self._queue_behind(load, first, last, size)
+                waits = True
+            else:
+                self._apply(load(), first, last, size)
+        except BaseException:
+            self._settle(load, first, last)
+            raise
+        return last, waits, stalls
+
+    def _append_waiting(self, columns: Columns, pairs: Mutations, size: int, wait: bool) -> int:
+        """Log a batch that is applied when it is durable; returns its last LSN."""
+        token = next(self._tokens)
+        self._waiting[token] = (lambda: pairs, size)
+        flags = 0 if wait else _NO_WAIT
+        first: int = lib.oor_wal_append(self._wal, *columns.arguments(), flags, token)
+        if first < 0:
+            self._waiting.pop(token, None)
+            self._refuse(first)
+        return first + columns.count - 1
+
+    def _wait_for_log(self, stalls: Stalls | None, append: Callable[[], int]) -> tuple[int, Stalls]:
+        """Append once more, now waiting for a sync or a segment, and note how long that took."""
+        began = time.monotonic()
+        answer = append()
+        return answer, [*(stalls or ()), *self.pressure.note("log", time.monotonic() - began)]
 
     def _apply(self, pairs: Mutations, first: int, last: int, size: int) -> None:
         state = self._state
@@ -262,20 +339,17 @@ class Commit:
             self._state.hindered = True
             raise
 
-    def _admit(self) -> None:
-        """Let a writer in, later if flush or compaction are behind. Raises if it never may."""
-        state = self._state
-        state.check_writable()
-        since = time.monotonic()
-        if state.must_wait():
-            while state.must_wait():
-                # Waiting for a flush that has no room would be waiting for ever.
-                if state.disk_full is not None:
-                    raise state.disk_full
-                state.changed.wait()
-                state.check_writable()
-        else:
-            state.changed.wait(_SLOWDOWN_SECONDS)
-            state.check_writable()
-        self.stalls += 1
-        self.stall_seconds += time.monotonic() - since
+
+class _PatientLock:
+    """The commit lock for those who may not wait: WouldStallError after `PATIENCE` seconds."""
+
+    def __init__(self, state: State) -> None:
+        self._lock = state.lock
+        self._directory = state.directory
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(True, PATIENCE):
+            raise WouldStallError("another writer waits for the log", path=self._directory)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()

@@ -127,6 +127,26 @@ class DB:
             return self._commit.last_lsn
         return self._commit.write(Columns(keys, values), merged, mode)
 
+    def try_put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
+        """As `put`, but WouldStallError, and nothing written, instead of waiting to be logged. See `try_write`."""
+        return self.try_write([(key, value)], durability=durability)
+
+    def try_write(self, batch: Pairs, *, durability: str | None = None) -> int:
+        """As `write`, but WouldStallError, and nothing written, where it would have to wait to be logged.
+
+        That is for a flush, a compaction, the next sync or segment of the log, or for more than a millisecond
+        for another writer. A sync that its mode asks for is still waited for.
+        """
+        mode = self._mode if durability is None else durability_of(durability)
+        keys, values = split(batch)
+        if not keys:
+            return self.write(())
+        pairs = dict(zip(keys, values, strict=True))
+        last_lsn, mode = self._commit.log(Columns(keys, values), pairs, mode, wait=False)
+        if mode is Durability.SYNC:
+            self._commit.make_durable(last_lsn)
+        return last_lsn
+
     def write_columns(
         self,
         keys: Any,

@@ -39,6 +39,7 @@ class LogState:
     rotations: int
     recycled: int
     stall_us: int
+    bound_stalls: int
     window_us_max: int
     window_bytes_max: int
     window_lsns_max: int
@@ -78,6 +79,9 @@ class Log:
         )
         raw.sync_interval_us = 0 if options.durability == "os" else round(options.sync_interval * 1e6)
         raw.spare_segments = options.spare_segments
+        raw.commit_delay_us = round(options.commit_delay * 1e6)
+        raw.max_unsynced_bytes = options.max_unsynced_bytes
+        raw.max_unsynced_records = options.max_unsynced_records
         out = ffi.new("oor_wal **")
         check(lib.oor_wal_open(os.fsencode(directory), raw, room, out))
         self.raw: Any = owned(out[0], lib.oor_wal_free)
@@ -96,13 +100,13 @@ class Log:
 
     def append(self, columns: Columns) -> int:
         """Log the pairs as one frame; returns the LSN of the first."""
-        return check(lib.oor_wal_append(self.raw, *columns.arguments(), 0))
+        return check(lib.oor_wal_append(self.raw, *columns.arguments(), 0, 0))
 
     def put(self, key: bytes, value: bytes | None) -> int:
         """Log one mutation; returns its LSN."""
         if value is None:
-            return check(lib.oor_wal_put(self.raw, key, len(key), b"", TOMBSTONE))
-        return check(lib.oor_wal_put(self.raw, key, len(key), value, len(value)))
+            return check(lib.oor_wal_put(self.raw, key, len(key), b"", TOMBSTONE, 0))
+        return check(lib.oor_wal_put(self.raw, key, len(key), value, len(value), 0))
 
     def sync(self, lsn: int, timeout: float | None = None) -> None:
         """Return when everything up to `lsn` is durable; WaitTimeout after `timeout` seconds."""
@@ -111,6 +115,17 @@ class Log:
     def wait(self, lsn: int, timeout: float | None = None) -> None:
         """As `sync`, but leave the sync to whoever makes it next."""
         check(lib.oor_wal_wait(self.raw, lsn, _microseconds(timeout)))
+
+    def ask(self) -> bool:
+        """Ask the log's own thread for a sync of all that is logged, and return at once.
+
+        False if all of it is durable already.
+        """
+        return check(lib.oor_wal_ask(self.raw)) == 0
+
+    def notify(self, eventfd: int) -> None:
+        """Count changes of what is durable, and failures, on an eventfd; -1 ends that."""
+        lib.oor_wal_notify(self.raw, eventfd)
 
     def state(self) -> LogState:
         """A consistent picture of the log."""
@@ -124,7 +139,7 @@ class Log:
 
     def durable_lsn(self) -> int:
         """Everything up to here is on stable storage."""
-        return self.state().durable_lsn
+        return int(lib.oor_wal_durable(self.raw))
 
     def segments(self) -> list[Segment]:
         """Oldest first, the current one last."""

@@ -26,6 +26,7 @@ from oor.errors import (
     OorError,
     StorageError,
     WaitTimeout,
+    WouldStallError,
 )
 
 __all__ = ["Buffer", "Columns", "check", "ffi", "lib", "loads", "owned"]
@@ -43,6 +44,7 @@ _BY_CODE: dict[int, type[OorError]] = {
     lib.OOR_E_TIMEOUT: WaitTimeout,
     lib.OOR_E_CANCELLED: CancelledError,
     lib.OOR_E_CLOSED: ClosedError,
+    lib.OOR_E_STALL: WouldStallError,
 }
 
 loads = pickle.loads

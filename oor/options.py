@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -33,6 +34,13 @@ class Options:
     """The mode of a write that does not name one."""
     sync_interval: float = 0.05
     """`interval`: the longest that a logged write waits for the sync that makes it durable."""
+    commit_delay: float = 0.0
+    """How long the writer that leads a sync waits for others to share it."""
+    max_unsynced_bytes: int = 0
+    """Log that may be logged and not durable at any time, whatever the mode: writers wait for a sync before
+    there is more, and a batch that is larger is durable when its write returns. 0: no bound but time."""
+    max_unsynced_records: int = 0
+    """The same, counted in mutations."""
     memtable_bytes: int = 64 * MIB
     """Keys and values that a memtable takes before it is flushed to a table."""
     max_immutables: int = 4
@@ -64,13 +72,16 @@ class Options:
     l0_trigger: int = 4
     """Tables in level 0 that start a compaction."""
     l0_slowdown: int = 12
-    """Tables in level 0 from which writers are slowed down."""
+    """Tables in level 0 from which writers are slowed down, the more the nearer `l0_stop` is."""
     l0_stop: int = 20
     """Tables in level 0 at which writers wait."""
     level_base_bytes: int = 256 * MIB
     """Size of level 1; each deeper level holds `level_ratio` times the one above."""
     level_ratio: int = 10
     """Growth from one level to the next."""
+    on_stall: Callable[[str, float], object] | None = None
+    """Told why and for how many seconds a writer had to wait: "flush", "compaction" or "log". It is called by
+    that writer's own thread, which holds no lock of the store and has not waited for its sync yet."""
     recovery: str = "strict"
     """`strict` refuses a damaged log; `salvage` keeps what verifies and reports what is missing."""
     create: bool = True
@@ -96,6 +107,9 @@ class Options:
             raise LimitError(f'recovery is "strict" or "salvage", not {self.recovery!r}')
         bounds: dict[str, tuple[float, float]] = {
             "sync_interval": (0.001, 3600.0),
+            "commit_delay": (0.0, 1.0),
+            "max_unsynced_bytes": (0, 1 << 40),
+            "max_unsynced_records": (0, 1 << 40),
             "memtable_bytes": (1, 1 << 40),
             "max_immutables": (1, 1000),
             "segment_bytes": (32 * KIB, 1 << 30),
@@ -118,6 +132,8 @@ class Options:
                 raise LimitError(f"{name} is {value}, allowed are {low} to {high}")
         if not self.l0_trigger <= self.l0_slowdown <= self.l0_stop:
             raise LimitError("l0_trigger, l0_slowdown and l0_stop must not fall")
+        if self.on_stall is not None and not callable(self.on_stall):
+            raise LimitError(f"on_stall is a callable or None, not {self.on_stall!r}")
 
 
 def durability_of(value: str | Durability) -> Durability:

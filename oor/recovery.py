@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import secrets
 import time
@@ -215,7 +216,7 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
     """Replay, make it durable anew, commit with a new manifest."""
     state = plan.state
     redo = _Redo(Memtable(state.flushed_lsn + 1))
-    numbers = iter(range(plan.next_number, 1 << 62))
+    numbers = itertools.count(plan.next_number)
     salvage = options.recovery == "salvage"
     copies = plan.redo_bytes <= options.memtable_bytes
     log = Log(

@@ -98,20 +98,16 @@ class State:
 
     def update_hindered(self) -> None:
         """Work out `hindered` anew. REQUIRES: lock, but for the constructor."""
-        view, options = self.view, self.options
-        behind = len(view.immutables) >= options.max_immutables or (
-            view.version.table_count(0) >= options.l0_slowdown
-        )
         # Without background threads nobody would end a writer's wait.
-        self.hindered = self.closed or self.failure is not None or (behind and options.background)
+        behind = self.options.background and self.urgency()[0] > 0.0
+        self.hindered = self.closed or self.failure is not None or behind
 
-    def must_wait(self) -> bool:
-        """Whether a writer must wait for a flush or a compaction, not only go slower."""
+    def urgency(self) -> tuple[float, str]:
+        """How far "flush" or "compaction" is behind, and which: 0 not at all, 1 or more: writers wait."""
         view, options = self.view, self.options
-        return (
-            len(view.immutables) >= options.max_immutables
-            or view.version.table_count(0) >= options.l0_stop
-        )
+        flush = _share(len(view.immutables), options.max_immutables // 2 + 1, options.max_immutables)
+        compaction = _share(view.version.table_count(0), options.l0_slowdown, options.l0_stop)
+        return max((flush, "flush"), (compaction, "compaction"))
 
     def rotate_memtable(self) -> None:
         """Put an empty memtable in front and the full one before the flush. REQUIRES: lock."""
@@ -173,6 +169,11 @@ class State:
         with self.lock:
             if not self.closed:
                 self.changed.wait(timeout)
+
+
+def _share(count: int, first: int, last: int) -> float:
+    """0 below `first`, 1 from `last` on, evenly in between."""
+    return max(0, count - first + 1) / (last - first + 1)
 
 
 def now() -> float:

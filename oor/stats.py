@@ -84,8 +84,8 @@ def read_stats(state: State, commit: Commit, background: Background) -> Stats:
         compactions=background.compactions,
         compaction_bytes=background.compaction_bytes,
         checkpoints=background.checkpoints,
-        stalls=commit.stalls,
-        stall_seconds=commit.stall_seconds + log.stall_us / 1e6,
+        stalls=commit.pressure.stalls,
+        stall_seconds=commit.pressure.stall_seconds + log.stall_us / 1e6,
         crc32c=ffi.string(lib.oor_crc32c_name()).decode("ascii"),
         sync_method="O_DIRECT|O_DSYNC" if log.direct else "pwrite+fdatasync",
     )

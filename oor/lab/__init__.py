@@ -1,0 +1,1 @@
+"""Experiments on real stores: questions about durability, answered by trying."""
