@@ -188,7 +188,7 @@ class AsyncDB:
 
     async def write(self, batch: Pairs, *, durability: str | None = None) -> int:
         """Commit a mapping, pairs or a WriteBatch, all or none, and return the LSN of its last mutation."""
-        keys, values = split(batch)
+        keys, values, _ = split(batch)
         if not keys:
             return self.db.write(())
         value_sizes = [len(value) for value in values if value is not None]

@@ -138,10 +138,9 @@ class DB:
         for another writer. A sync that its mode asks for is still waited for.
         """
         mode = self._mode if durability is None else durability_of(durability)
-        keys, values = split(batch)
+        keys, values, pairs = split(batch)
         if not keys:
             return self.write(())
-        pairs = dict(zip(keys, values, strict=True))
         last_lsn, mode = self._commit.log(Columns(keys, values), pairs, mode, wait=False)
         if mode is Durability.SYNC:
             self._commit.make_durable(last_lsn)
