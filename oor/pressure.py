@@ -33,7 +33,8 @@ Stalls = list[tuple[str, float]]
 
 def rate_at(urgency: float) -> float:
     """Bytes a second that writers may commit: falls by the same factor for each step of urgency."""
-    return FAST_RATE * (SLOW_RATE / FAST_RATE) ** min(1.0, urgency)
+    rate: float = FAST_RATE * (SLOW_RATE / FAST_RATE) ** min(1.0, urgency)
+    return rate
 
 
 class Pressure:
