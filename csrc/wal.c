@@ -30,8 +30,7 @@ static void notify(const oor_wal *wal) {
 
 void oor_wal_wake_all(oor_wal *wal) {
     pthread_cond_broadcast(&wal->changed);
-    pthread_cond_broadcast(&wal->served[0]);
-    pthread_cond_broadcast(&wal->served[1]);
+    oor_wal_wake_sleepers(wal, 1);
     notify(wal);
 }
 
@@ -99,8 +98,7 @@ static void pad_to_block(oor_wal *wal);
 /* After a drain: those whom it served go on, and one of those who came meanwhile makes the next.  Waking
  * them all would only have them wait again. */
 static void hand_over(oor_wal *wal) {
-    pthread_cond_broadcast(&wal->served[wal->drain_round % 2]);
-    pthread_cond_signal(&wal->served[(wal->drain_round + 1) % 2]);
+    oor_wal_wake_sleepers(wal, 0);
     pthread_cond_broadcast(&wal->changed);
     notify(wal);
 }
@@ -115,8 +113,6 @@ int oor_wal_drain(oor_wal *wal) {
     plan_half(&wal->half[wal->active], regions, &count);
     uint64_t target = wal->next_lsn - 1, since = wal->window_since_us;
     wal->draining = 1;
-    wal->drain_round++;
-    wal->drain_target = target;
     wal->window_since_us = 0;
     pthread_mutex_unlock(&wal->lock);
     while (done < count && (rc = write_region(wal, &regions[done])) >= 0) done++;

@@ -21,6 +21,7 @@
 #define OOR_WAL_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <sys/types.h>
 
 #include "frame.h"
@@ -37,6 +38,15 @@ typedef struct oor_wal_file {
     char path[1024];
 } oor_wal_file;
 
+/* A thread that waits for a sync; on its stack.  Woken through a semaphore of its own, it need not queue
+ * for the lock behind all the others that were woken with it. */
+typedef struct oor_wal_sleeper {
+    struct oor_wal_sleeper *next;
+    uint64_t lsn;
+    int served; /* its LSN is durable; else it is to look again */
+    sem_t woken;
+} oor_wal_sleeper;
+
 typedef struct {
     uint8_t *head;      /* in the map: the block that says what this half holds */
     uint8_t *data;      /* in the map: tail_size bytes */
@@ -50,9 +60,7 @@ typedef struct {
 struct oor_wal {
     pthread_mutex_t lock;
     pthread_cond_t changed; /* somebody waits for: a free half, a prepared segment, an end of exclusive use */
-    pthread_cond_t served[2]; /* by the parity of the drain that will make their LSN durable */
-    uint64_t drain_round;     /* of the drain in flight, or the last one */
-    uint64_t drain_target;    /* the LSN that it makes durable */
+    oor_wal_sleeper *sleepers; /* list: those who wait for a sync that somebody else makes */
     oor_wal_options options; /* constant; dir points to `dir` */
     char dir[960];
     uint64_t next_lsn;
@@ -145,6 +153,9 @@ void oor_wal_go_on(oor_wal *wal);
 int oor_wal_refuse(const oor_wal *wal);
 /* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */
 int oor_wal_append_seal(oor_wal *wal);
+/* wal_sync.c: wakes the sleepers whose LSN is durable, and one of the others to make the next sync, or,
+ * with `all`, every one.  REQUIRES: lock held. */
+void oor_wal_wake_sleepers(oor_wal *wal, int all);
 /* Wakes everybody, whatever they wait for.  REQUIRES: lock held. */
 void oor_wal_wake_all(oor_wal *wal);
 /* Remembers this thread's last error as the end of writing.  REQUIRES: lock held. */

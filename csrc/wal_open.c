@@ -33,8 +33,6 @@ static void init_locks(oor_wal *wal) {
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
     pthread_mutex_init(&wal->lock, NULL);
     pthread_cond_init(&wal->changed, &monotonic);
-    pthread_cond_init(&wal->served[0], &monotonic);
-    pthread_cond_init(&wal->served[1], &monotonic);
     pthread_cond_init(&wal->sync_wanted, &monotonic);
     pthread_cond_init(&wal->prepare_wanted, &monotonic);
     pthread_condattr_destroy(&monotonic);
@@ -271,8 +269,6 @@ void oor_wal_free(oor_wal *wal) {
     free_list(wal->current);
     pthread_cond_destroy(&wal->prepare_wanted);
     pthread_cond_destroy(&wal->sync_wanted);
-    pthread_cond_destroy(&wal->served[1]);
-    pthread_cond_destroy(&wal->served[0]);
     pthread_cond_destroy(&wal->changed);
     pthread_mutex_destroy(&wal->lock);
     free(wal->private_copy);

@@ -23,6 +23,34 @@ static void gather(oor_wal *wal, uint64_t lsn) {
     oor_wal_wake_all(wal);
 }
 
+/* Sleeps until a sync of somebody else's has ended.  Lock held; returns 1 without it when `lsn` is durable,
+ * 0 with it when the caller is to look again. */
+static int sleep_for_sync(oor_wal *wal, uint64_t lsn) {
+    oor_wal_sleeper self = {.next = wal->sleepers, .lsn = lsn};
+    sem_init(&self.woken, 0, 0);
+    wal->sleepers = &self;
+    pthread_mutex_unlock(&wal->lock);
+    while (sem_wait(&self.woken) < 0) assert(errno == EINTR);
+    sem_destroy(&self.woken);
+    if (!self.served) pthread_mutex_lock(&wal->lock);
+    return self.served;
+}
+
+void oor_wal_wake_sleepers(oor_wal *wal, int all) {
+    int leader = 0;
+    for (oor_wal_sleeper **at = &wal->sleepers; *at;) {
+        oor_wal_sleeper *sleeper = *at;
+        int served = sleeper->lsn <= wal->durable_lsn;
+        if (!served && !all && leader++) {
+            at = &sleeper->next;
+            continue;
+        }
+        *at = sleeper->next;
+        sleeper->served = served;
+        sem_post(&sleeper->woken); /* from here on it may be gone */
+    }
+}
+
 static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead) {
     int gathered = wal->options.commit_delay_us == 0;
     struct timespec deadline = {0};
@@ -36,8 +64,9 @@ static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead
         else if (lead && !wal->gathering && !wal->draining) rc = oor_wal_drain(wal);
         else if (!lead && wal->drain_error.code)
             rc = oor_fail_again(wal->drain_error.code, &wal->drain_error, "the log waits for room");
-        else if (timeout_us < 0 && lead && !wal->exclusive)
-            pthread_cond_wait(&wal->served[(wal->drain_round + (lsn > wal->drain_target)) % 2], &wal->lock);
+        else if (timeout_us < 0 && lead && !wal->exclusive) {
+            if (sleep_for_sync(wal, lsn)) return 0;
+        }
         else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT && wal->durable_lsn < lsn)
             rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time", (unsigned long long)lsn);
