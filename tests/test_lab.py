@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
 
 import oor
+from oor.cli import exits
+from oor.cli.app import run as run_command
 from oor.lab import loss_window
 from oor.lab.durable import DurableDisk
 from oor.lab.loss_window import Instant, ModeResult, report, run, save_png, text_plot
@@ -97,3 +100,18 @@ def test_what_recovery_yields_must_be_a_prefix(tmp_path):
         db.put(b"%012d" % 1, b"the first one is missing")
     with pytest.raises(oor.CorruptionError, match="prefix"):
         loss_window._recovered(str(tmp_path / "s"))
+
+
+def test_the_command_prints_the_report_or_json_and_says_by_its_code_whether_bounds_held(
+    tmp_path, capsys, monkeypatch
+):
+    short = ["--seconds", "0.05", "--instants", "2", "--mode", "sync"]
+    assert run_command(["lab", "loss-window", *short]) == exits.FINE
+    assert "sync: 2 power losses" in capsys.readouterr().out
+    where = str(tmp_path / "kept")
+    assert run_command(["lab", "loss-window", *short, "--json", "--dir", where]) == exits.FINE
+    content = json.loads(capsys.readouterr().out)
+    assert content["mode"] == "sync" and content["holds"] and len(content["instants"]) == 2
+    assert (tmp_path / "kept" / "sync").is_dir()
+    monkeypatch.setattr(loss_window, "run", lambda place, **options: [made_up()])
+    assert run_command(["lab", "loss-window"]) == exits.DAMAGE
