@@ -104,11 +104,11 @@ def gone_on_without_drains(path):
     """A killed store whose tail holds the end of segment 1 and the start of segment 2; neither is drained."""
     with Recording(path, payloads=False) as recording:
         db = oor.open(path, **ROOMY)
+        while db._state.log.state().segment_offset < 21_000:
+            db.put(b"%05d" % db.last_lsn, b"v" * 300, durability="os")
+        db.sync()
+        recording.fail(Op.WRITE, path_part="1.wal", errno=errno.ENOSPC, forever=True)
         while db._state.log.segments()[-1].number == 1:
-            if db._state.log.state().segment_offset > 21_000 and not db.last_lsn % 1000 == 999:
-                if recording.faults_met == 0 and db.durable_lsn < db.last_lsn:
-                    db.sync()
-                recording.fail(Op.WRITE, path_part="1.wal", errno=errno.ENOSPC, forever=True)
             db.put(b"%05d" % db.last_lsn, b"v" * 300, durability="os")
         assert not db._state.log.segments()[-1].begun
         result = content(db), db.durable_lsn, db.last_lsn
@@ -279,19 +279,25 @@ def test_salvage_reads_a_segment_without_a_header(path):
 
 
 @pytest.mark.parametrize("close", [False, True])
-def test_an_error_at_any_read_of_an_open_is_raised_and_the_next_open_is_complete(path, tmp_path, close):
-    found = filled(path, 60)
-    with oor.open(path, **TINY) as db:
+def test_an_error_at_any_read_of_an_open_is_raised_and_the_next_open_is_complete(close):
+    with scratch() as folder:
+        twin = f"{folder}/store"
+        filled(twin, 60)
+        db = oor.open(twin, **TINY)
         db.compact()
         db.put(b"more", b"1")
         found = content(db)
-        if not close:
-            twin = copy_of(path, tmp_path / "twin")
-    if close:
-        twin = path
+        if close:
+            db.close()
+        else:
+            kill(db)
+        fail_at_each_read(folder, twin, found)
+
+
+def fail_at_each_read(folder, twin, found):
     kept = {name: read(name) for name in files(twin) if not name.endswith(("LOCK", "TAIL"))}
     faults = 0
-    with Recording(tmp_path, payloads=False) as recording:
+    with Recording(folder, payloads=False) as recording:
         for nth in range(1, 200):
             recording.fail((Op.READ, Op.LIST, Op.SIZE), nth=nth, errno=errno.EIO)
             try:
