@@ -146,5 +146,5 @@ class Model(RuleBasedStateMachine):
             self.scratch.__exit__(None, None, None)
 
 
-Model.TestCase.settings = settings(max_examples=40 * EXPLORE, stateful_step_count=40, deadline=None, derandomize=True)
+Model.TestCase.settings = settings(max_examples=120 * EXPLORE, stateful_step_count=40, deadline=None, derandomize=True)
 TestModel = Model.TestCase
