@@ -32,10 +32,10 @@ TINY: dict[str, Any] = {
 
 
 def kill(db: oor.DB) -> None:
-    """Let go of everything as a process that dies does: nothing is flushed, sealed or written."""
-    db._state.begin_close()
-    db._background.stop()
-    db._let_go()
+    """Let go of everything as a process that dies does: nothing is flushed or sealed. Twice is fine."""
+    if db._state.begin_close():
+        db._background.stop()
+        db._let_go()
 
 
 def copy_of(directory: str | os.PathLike[str], target: str | os.PathLike[str]) -> str:
