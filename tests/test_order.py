@@ -19,10 +19,12 @@ def kind(path):
 
 
 def steps(recording, start):
-    """(operation, kind of file) of what was done since, without repetitions."""
+    """(operation, kind of file) of what this thread has done since, without repetitions."""
     found = []
-    for event in recording.take()[start:]:
-        if event.op in STEPS and event.effect:
+    events = recording.take()[start:]
+    (mine,) = {event.thread for event in events if kind(event.path) == "sst"}
+    for event in events:
+        if event.op in STEPS and event.effect and event.thread == mine:
             step = event.op.name, kind(event.path)
             if not found or found[-1] != step:
                 found.append(step)
