@@ -96,44 +96,21 @@ def test_threads_and_modes_mixed_keep_memtable_order_equal_to_lsn_order(path):
 
 
 def test_a_sync_write_is_not_visible_before_it_is_durable(path):
-    db = oor.open(path, **ROOMY)
-    db.put(b"before", b"1")
-    synced = db._commit._make_durable
-    seen = []
-
-    def watched(lsn):
-        seen.append((db.get(b"key"), db.durable_lsn < lsn, content(db).get(b"key")))
-        synced(lsn)
-
-    db._commit._make_durable = watched
-    db.put(b"key", b"value")
-    assert seen == [(None, True, None)]
-    assert db.get(b"key") == b"value"
-    kill(db)
-
-
-def test_a_logged_write_waits_behind_an_earlier_one_that_is_not_durable_yet(path):
-    db = oor.open(path, **ROOMY)
-    synced = db._commit._make_durable
-    held = threading.Event()
-    go = threading.Event()
-
-    def slow(lsn):
-        held.set()
-        go.wait(10)
-        synced(lsn)
-
-    db._commit._make_durable = slow
-    first = threading.Thread(target=db.put, args=(b"k", b"sync"))
-    first.start()
-    held.wait(10)
-    db._commit._make_durable = synced
-    assert db.put(b"k", b"os", durability="os") == 2
-    assert db.get(b"k") == b"os"
-    go.set()
-    first.join()
-    assert db.get(b"k") == b"os"
-    kill(db)
+    with Recording(path, payloads=False) as recording:
+        db = oor.open(path, **ROOMY)
+        db.put(b"before", b"1")
+        recording.fail(Op.WRITE, path_part=".wal", errno=errno.ENOSPC, forever=True)
+        for write in (lambda: db.put(b"key", b"value"), lambda: db.write({b"key": b"value"})):
+            with pytest.raises(oor.DiskFullError):
+                write()
+            assert db.durable_lsn == 1
+            assert db.get(b"key") is None
+            assert content(db) == {b"before": b"1"}
+        recording.heal()
+        db.put(b"key", b"later")
+        assert db.get(b"key") == b"later"
+        assert agree(db)
+        kill(db)
 
 
 def test_a_failed_sync_acknowledges_nothing_more_and_writing_has_ended(path):

@@ -48,6 +48,7 @@ def recorded(tmp_path):
 
 def test_a_flush_writes_the_log_then_the_table_its_name_the_manifest_and_then_lets_go(recorded):
     db, recording, _ = recorded
+    db.put(b"not yet durable", b"", durability="os")
     start = len(recording.take())
     db.flush()
     found = steps(recording, start)
