@@ -186,6 +186,8 @@ int oor_wal_wait_for_drain(oor_wal *wal) {
 static void switch_halves(oor_wal *wal, int same_segment) {
     oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
     assert(!other->file);
+    /* The block that this half ends in is not written again by the other. */
+    if (same_segment && wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
     uint64_t at = half->base + half->used;
     if (same_segment) {
         oor_wal_tail_begin(wal, other, wal->current, at, half->data + (at / OOR_BLOCK * OOR_BLOCK - half->base));
