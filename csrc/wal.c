@@ -265,7 +265,8 @@ static void encode_body(uint8_t *out, const batch *b, uint64_t first_lsn) {
     const uint8_t *key = b->keys, *value = b->values;
     for (uint64_t i = 0; i < b->count; i++) {
         uint32_t value_size = b->value_sizes[i];
-        if (b->flags & OOR_APPEND_STAMP && value_size != OOR_TOMBSTONE) oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
+        if (b->flags & OOR_APPEND_STAMP && value_size != OOR_TOMBSTONE)
+            oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
         out = oor_op_encode(out, key, b->key_sizes[i], value, value_size);
         key += b->key_sizes[i];
         if (value_size != OOR_TOMBSTONE) value += value_size;

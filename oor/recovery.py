@@ -281,7 +281,8 @@ def _replay(
 
 
 def _flush(redo: _Redo, plan: RecoveryPlan, options: Options, numbers: object) -> None:
-    redo.tables.append(write_table(plan.directory, next(numbers), redo.memtable, options))  # type: ignore[call-overload]
+    number: int = next(numbers)  # type: ignore[call-overload]
+    redo.tables.append(write_table(plan.directory, number, redo.memtable, options))
     redo.memtable = Memtable(redo.memtable.last_lsn + 1)
 
 
