@@ -168,3 +168,20 @@ def test_a_call_that_was_done_and_reported_as_failed_ends_writing_and_loses_noth
     fail_everywhere(
         {"ops": MUTATING, "errno": errno.EIO, "how": How.AFTER}, stays_open=False, options={}
     )
+
+
+def test_a_segment_whose_name_found_no_room_is_made_again_under_the_same_number(tmp_path):
+    with Recording(tmp_path, payloads=False) as recording:
+        db = oor.open(str(tmp_path / "store"), **TINY | {"memtable_bytes": 1 << 20})
+        recording.fail(Op.SYNC_DIR, errno=errno.ENOSPC)
+        written, refused = 0, 0
+        for i in range(400):
+            try:
+                db.put(b"%03d" % i, b"v" * 300, durability="os")
+                written += 1
+            except oor.DiskFullError:
+                refused += 1
+        assert recording.faults_met == 1
+        assert refused <= 1 and written == len(content(db))
+        assert db._state.log.segments()[-1].number >= 3
+        kill(db)

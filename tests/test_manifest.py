@@ -93,10 +93,11 @@ def test_an_append_that_ran_out_of_room_leaves_nothing_in_the_middle(tmp_path, a
         manifest = made(tmp_path, 2)
         recording.fail(Op.WRITE, errno=errno.ENOSPC, how=How.TORN, amount=amount)
         with pytest.raises(oor.DiskFullError):
-            manifest.append(VersionEdit(flushed_lsn=3))
+            manifest.append(VersionEdit(flushed_lsn=3, checkpoint_lsn=3, next_lsn=4))  # longer than what follows
         assert manifest.state.flushed_lsn == 2
         recording.heal()
         manifest.append(VersionEdit(flushed_lsn=4))
+        assert read_manifest(str(tmp_path)).torn_bytes == 0, "what was torn still stands behind"
         manifest.append(VersionEdit(flushed_lsn=5))
         manifest.close()
     found = read_manifest(str(tmp_path))
