@@ -11,13 +11,16 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: demo test criteria lint bench venv clean
+.PHONY: explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
 
 test: $(VENV)/test-tools
 	@$(BIN)/python -m pytest
+
+explore: $(VENV)/test-tools
+	OOR_EXPLORE=$(or $(N),10) $(VENV)/bin/python -m pytest tests/test_crash_engine.py tests/test_model.py tests/test_bytes.py
 
 criteria: $(VENV)/installed
 	@$(BIN)/oor demo --criteria

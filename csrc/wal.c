@@ -186,6 +186,8 @@ int oor_wal_wait_for_drain(oor_wal *wal) {
 static void switch_halves(oor_wal *wal, int same_segment) {
     oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
     assert(!other->file);
+    /* The block that this half ends in is not written again by the other. */
+    if (same_segment && wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
     uint64_t at = half->base + half->used;
     if (same_segment) {
         oor_wal_tail_begin(wal, other, wal->current, at, half->data + (at / OOR_BLOCK * OOR_BLOCK - half->base));
@@ -263,7 +265,8 @@ static void encode_body(uint8_t *out, const batch *b, uint64_t first_lsn) {
     const uint8_t *key = b->keys, *value = b->values;
     for (uint64_t i = 0; i < b->count; i++) {
         uint32_t value_size = b->value_sizes[i];
-        if (b->flags & OOR_APPEND_STAMP && value_size != OOR_TOMBSTONE) oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
+        if (b->flags & OOR_APPEND_STAMP && value_size != OOR_TOMBSTONE)
+            oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
         out = oor_op_encode(out, key, b->key_sizes[i], value, value_size);
         key += b->key_sizes[i];
         if (value_size != OOR_TOMBSTONE) value += value_size;

@@ -56,7 +56,8 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     if (!wal->private_copy) rc = oor_fail(OOR_E_MEMORY, dir, "no memory for %zu bytes", wal->private_size);
     uint64_t size = options->segment_size < FIRST_SEGMENT_SIZE ? options->segment_size : FIRST_SEGMENT_SIZE;
     uint64_t copies_end = room ? OOR_SEGMENT_HEADER_SIZE + oor_round_up(room, OOR_BLOCK) : 0;
-    if (rc >= 0) rc = oor_wal_file_make(wal, options->first_segment, copies_end + size, copies_end, NULL, &wal->current);
+    if (rc >= 0)
+        rc = oor_wal_file_make(wal, options->first_segment, copies_end + size, copies_end, NULL, &wal->current);
     if (rc >= 0) {
         wal->current->header.first_lsn = options->first_lsn;
         wal->current->header.new_lsn = options->next_lsn;

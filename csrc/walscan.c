@@ -214,7 +214,8 @@ static int keep_frame(oor_walscan *scan, const oor_frame *frame) {
 }
 
 static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset, oor_buffer *out) {
-    int rc = oor_buffer_reserve(out, frame->body_size + (size_t)frame->op_count * 2 * OOR_PICKLE_BYTES_ROOM + OOR_PICKLE_FRAME_ROOM);
+    size_t room = (size_t)frame->op_count * 2 * OOR_PICKLE_BYTES_ROOM + OOR_PICKLE_FRAME_ROOM;
+    int rc = oor_buffer_reserve(out, frame->body_size + room);
     if (rc < 0) return rc;
     size_t at = 0;
     uint64_t ops = 0;

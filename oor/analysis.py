@@ -76,6 +76,7 @@ def analyze(directory: str) -> RecoveryPlan:
     needed = not state.closed or state.flushed_lsn < state.durable_lsn
     numbers = sorted(number for number in found[FileKind.SEGMENT] if needed and number >= state.log_start)
     infos = [inspect_segment(directory, number, state.database_id, state.epoch, tail) for number in numbers]
+    _check_formats(directory, infos)
     live, problem = _follow(directory, state, infos, needed)
     end = max(live[-1].next_lsn - 1 if live else 0, state.flushed_lsn)
     if problem is None:
@@ -103,6 +104,16 @@ def analyze(directory: str) -> RecoveryPlan:
         torn_bytes=live[-1].file_size - live[-1].end if live and live[-1].ended == lib.OOR_END_BAD else 0,
         problem=problem,
     )
+
+
+def _check_formats(directory: str, infos: list[SegmentInfo]) -> None:
+    for info in infos:
+        if info.header == lib.OOR_HEADER_FORMAT:
+            raise FormatError(
+                "a log segment of a format that this build does not read",
+                path=os.path.join(directory, names.segment_name(info.number)),
+                segment=info.number,
+            )
 
 
 def _follow(
@@ -134,12 +145,6 @@ def _follow(
         first = infos[0].first_lsn - 1 if infos and infos[0].begun else state.durable_lsn
         wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, max(first, 0))
     for info in infos:
-        if info.header == lib.OOR_HEADER_FORMAT:
-            raise FormatError(
-                "a log segment of a format that this build does not read",
-                path=os.path.join(directory, names.segment_name(info.number)),
-                segment=info.number,
-            )
         if not info.begun:
             if info.frames_found or info.number < last_begun or needed and info.number == state.log_start:
                 expected = live[-1].next_lsn if live else state.flushed_lsn + 1

@@ -90,7 +90,7 @@ def split(pairs: Pairs) -> tuple[list[bytes], list[bytes | None], dict[bytes, by
         pairs = list(pairs)
     try:
         merged: dict[Any, Any] = dict(pairs)
-    except TypeError:  # keys that are no bytes yet
+    except (TypeError, ValueError):  # keys that are no bytes yet
         merged = {}
     keys, values = list(merged), list(merged.values())
     if len(keys) != len(pairs) or not _are_bytes(keys, values):

@@ -147,6 +147,19 @@ def read_manifest(directory: str) -> ManifestRead:
     return ManifestRead(state, number, len(contents), len(data) - end)
 
 
+_DAMAGED = "a line of the manifest does not verify, and later ones do"
+
+
+def _ends_in_a_line(line: bytes) -> bool:
+    """Whether a line that verifies stands behind bytes that do not: the newline between them was damaged."""
+    at = line.find(b" {", 9)
+    while at >= 0:
+        if at >= 8 and decode_line(line[at - 8 :]) is not None:
+            return True
+        at = line.find(b" {", at + 1)
+    return False
+
+
 def _whole_lines(path: str, data: bytes) -> tuple[list[dict[str, Any]], int]:
     """The lines up to the torn end, and where that begins."""
     contents: list[dict[str, Any]] = []
@@ -158,8 +171,10 @@ def _whole_lines(path: str, data: bytes) -> tuple[list[dict[str, Any]], int]:
         content = decode_line(line) if whole else None
         if content is None:
             bad = offset if bad is None else bad
+            if whole and _ends_in_a_line(line):
+                raise CorruptionError(_DAMAGED, path=path, offset=bad)
         elif bad is not None:
-            raise CorruptionError("a line of the manifest does not verify, and later ones do", path=path, offset=bad)
+            raise CorruptionError(_DAMAGED, path=path, offset=bad)
         else:
             contents.append(content)
             end = offset + len(line) + 1

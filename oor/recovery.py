@@ -25,7 +25,7 @@ from oor.analysis import RecoveryPlan, analyze
 from oor.errors import CorruptionError, OorError, StorageError
 from oor.flush import write_table
 from oor.log import Log, Loss, SegmentScan
-from oor.manifest import Manifest, ManifestState
+from oor.manifest import Manifest, ManifestState, read_current
 from oor.memtable import ENTRY_BYTES, Memtable
 from oor.names import FileKind
 from oor.options import Options
@@ -242,16 +242,20 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         if not copies and redo.memtable:
             _flush(redo, plan, options, numbers)
         log.finish_copy()
-    except BaseException:
-        # Nothing names what was made so far; left behind, each attempt would fill the disk some more.
-        log.close()
-        _remove(plan, [names.segment_name(plan.next_segment), *(names.table_name(m.number) for m in redo.tables)])
-        raise
-    try:
         return redo, log, _commit(plan, redo, next(numbers))
     except BaseException:
         log.close()
+        _discard(plan, redo)
         raise
+
+
+def _discard(plan: RecoveryPlan, redo: _Redo) -> None:
+    """Remove what a recovery made that did not reach its commit point: each attempt would fill the disk more."""
+    with contextlib.suppress(OorError):
+        if read_current(plan.directory) == plan.manifest.number:
+            tables = [names.table_name(meta.number) for meta in redo.tables]
+            for name in [names.segment_name(plan.next_segment), *tables]:
+                native.unlink(os.path.join(plan.directory, name))
 
 
 def _replay(
@@ -277,7 +281,8 @@ def _replay(
 
 
 def _flush(redo: _Redo, plan: RecoveryPlan, options: Options, numbers: object) -> None:
-    redo.tables.append(write_table(plan.directory, next(numbers), redo.memtable, options))  # type: ignore[call-overload]
+    number: int = next(numbers)  # type: ignore[call-overload]
+    redo.tables.append(write_table(plan.directory, number, redo.memtable, options))
     redo.memtable = Memtable(redo.memtable.last_lsn + 1)
 
 
@@ -295,12 +300,6 @@ def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:
         tables=old.tables | {meta.number: (0, meta) for meta in redo.tables},
     )
     return Manifest.create(plan.directory, number, state)
-
-
-def _remove(plan: RecoveryPlan, made: list[str]) -> None:
-    with contextlib.suppress(OorError):
-        for name in made:
-            native.unlink(os.path.join(plan.directory, name))
 
 
 # ---- undo ----------------------------------------------------------------------------------------
