@@ -4,8 +4,8 @@
  * A value size of 0xFFFFFFFF marks a deletion and takes no bytes.  In memory only. */
 #include "pickle.h"
 
-int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes, size_t values_size,
-                      const uint32_t *value_sizes) {
+int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes,
+                      size_t values_size, const uint32_t *value_sizes) {
     uint64_t keys_sum = 0, values_sum = 0;
     for (uint64_t i = 0; i < count; i++) {
         if (key_sizes[i] > OOR_KEY_SIZE_MAX)
@@ -19,14 +19,16 @@ int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_size
         values_sum += value_sizes[i];
     }
     if (keys_sum != keys_size || values_sum != values_size)
-        return oor_fail(OOR_E_LIMIT, NULL, "the sizes add up to %llu and %llu bytes, the columns hold %zu and %zu",
-                        (unsigned long long)keys_sum, (unsigned long long)values_sum, keys_size, values_size);
+        return oor_fail(OOR_E_LIMIT, NULL,
+                        "the sizes add up to %llu and %llu bytes, the columns hold %zu and %zu",
+                        (unsigned long long)keys_sum, (unsigned long long)values_sum, keys_size,
+                        values_size);
     return 0;
 }
 
-int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
-                        const uint8_t *values, size_t values_size, const uint32_t *value_sizes,
-                        oor_buffer *out) {
+int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size,
+                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                        const uint32_t *value_sizes, oor_buffer *out) {
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
     out->size = 0;

@@ -22,7 +22,8 @@ static int fail(int code, int sys_errno, const char *path, const char *format, v
     last_error.sys_errno = sys_errno;
     vsnprintf(last_error.what, sizeof last_error.what, format, arguments);
     /* `path` may be the last error's own, when a caller adds to what a callee said. */
-    if (path != last_error.path) snprintf(last_error.path, sizeof last_error.path, "%s", path ? path : "");
+    if (path != last_error.path)
+        snprintf(last_error.path, sizeof last_error.path, "%s", path ? path : "");
     return code;
 }
 
@@ -73,7 +74,8 @@ void oor_buffer_free(oor_buffer *buffer) {
 
 int oor_buffer_reserve(oor_buffer *buffer, size_t more) {
     if (more <= buffer->capacity - buffer->size) return 0;
-    if (more > SIZE_MAX / 2 - buffer->size) return oor_fail(OOR_E_MEMORY, NULL, "%zu bytes asked for", more);
+    if (more > SIZE_MAX / 2 - buffer->size)
+        return oor_fail(OOR_E_MEMORY, NULL, "%zu bytes asked for", more);
     size_t capacity = buffer->capacity + buffer->capacity / 2;
     if (capacity < buffer->size + more) capacity = buffer->size + more;
     if (capacity < 4096) capacity = 4096;

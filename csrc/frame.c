@@ -1,13 +1,15 @@
 /* frame.c: frames and segment headers.  docs/formats/segment.md has a worked example.
  *
- * segment := header:4096 frame*                        all integers little-endian, CRCs masked CRC32C
+ * segment := header:4096 frame*             all integers little-endian, CRCs masked CRC32C
  * header  := copy:2048 copy:2048
- * copy    := magic:8 version:u32 size:u32 database_id:16 epoch:u64 number:u64 first_lsn:u64 new_lsn:u64
- *            previous_segment:u64 previous_last_lsn:u64 segment_size:u64 tail_size:u64 crc:u32 zeros
- * frame   := header_crc:u32 body_crc:u32 body_size:u32 op_count:u32 first_lsn:u64 durable_lsn:u64
- *            flags:u32 marker:u32 body zeros              starts at a multiple of 8
+ * copy    := magic:8 version:u32 size:u32 database_id:16 epoch:u64 number:u64 first_lsn:u64
+ *            new_lsn:u64 previous_segment:u64 previous_last_lsn:u64 segment_size:u64
+ *            tail_size:u64 crc:u32 zeros
+ * frame   := header_crc:u32 body_crc:u32 body_size:u32 op_count:u32 first_lsn:u64
+ *            durable_lsn:u64 flags:u32 marker:u32 body zeros      starts at a multiple of 8
  * body    := op*
- * op      := 1 key_size:u16 value_size:u32 key value   (put)  |  2 key_size:u16 0:u32 key   (delete)
+ * op      := 1 key_size:u16 value_size:u32 key value      (put)
+ *          | 2 key_size:u16 0:u32 key                     (delete)
  *
  * salt       = crc32c(database_id epoch:u64 number:u64)
  * header_crc = mask(crc32c(offset:u64 and the header behind header_crc, going on from salt))
@@ -15,19 +17,34 @@
 #include "frame.h"
 
 enum {
-    FRAME_HEADER_CRC = 0, FRAME_BODY_CRC = FRAME_HEADER_CRC + 4, FRAME_BODY_SIZE = FRAME_BODY_CRC + 4,
-    FRAME_OP_COUNT = FRAME_BODY_SIZE + 4, FRAME_FIRST_LSN = FRAME_OP_COUNT + 4,
-    FRAME_DURABLE_LSN = FRAME_FIRST_LSN + 8, FRAME_FLAGS = FRAME_DURABLE_LSN + 8,
-    FRAME_MARKER = FRAME_FLAGS + 4, FRAME_END = FRAME_MARKER + 4
+    FRAME_HEADER_CRC = 0,
+    FRAME_BODY_CRC = FRAME_HEADER_CRC + 4,
+    FRAME_BODY_SIZE = FRAME_BODY_CRC + 4,
+    FRAME_OP_COUNT = FRAME_BODY_SIZE + 4,
+    FRAME_FIRST_LSN = FRAME_OP_COUNT + 4,
+    FRAME_DURABLE_LSN = FRAME_FIRST_LSN + 8,
+    FRAME_FLAGS = FRAME_DURABLE_LSN + 8,
+    FRAME_MARKER = FRAME_FLAGS + 4,
+    FRAME_END = FRAME_MARKER + 4
 };
-_Static_assert((int)FRAME_END == (int)OOR_FRAME_HEADER_SIZE, "docs/formats/segment.md promises 40 bytes");
+_Static_assert((int)FRAME_END == (int)OOR_FRAME_HEADER_SIZE,
+               "docs/formats/segment.md promises 40 bytes");
 
 enum {
-    HEAD_MAGIC = 0, HEAD_VERSION = HEAD_MAGIC + 8, HEAD_SIZE = HEAD_VERSION + 4, HEAD_ID = HEAD_SIZE + 4,
-    HEAD_EPOCH = HEAD_ID + 16, HEAD_NUMBER = HEAD_EPOCH + 8, HEAD_FIRST_LSN = HEAD_NUMBER + 8,
-    HEAD_NEW_LSN = HEAD_FIRST_LSN + 8, HEAD_PREVIOUS = HEAD_NEW_LSN + 8,
-    HEAD_PREVIOUS_LAST = HEAD_PREVIOUS + 8, HEAD_SEGMENT_SIZE = HEAD_PREVIOUS_LAST + 8,
-    HEAD_TAIL_SIZE = HEAD_SEGMENT_SIZE + 8, HEAD_CRC = HEAD_TAIL_SIZE + 8, HEAD_END = HEAD_CRC + 4,
+    HEAD_MAGIC = 0,
+    HEAD_VERSION = HEAD_MAGIC + 8,
+    HEAD_SIZE = HEAD_VERSION + 4,
+    HEAD_ID = HEAD_SIZE + 4,
+    HEAD_EPOCH = HEAD_ID + 16,
+    HEAD_NUMBER = HEAD_EPOCH + 8,
+    HEAD_FIRST_LSN = HEAD_NUMBER + 8,
+    HEAD_NEW_LSN = HEAD_FIRST_LSN + 8,
+    HEAD_PREVIOUS = HEAD_NEW_LSN + 8,
+    HEAD_PREVIOUS_LAST = HEAD_PREVIOUS + 8,
+    HEAD_SEGMENT_SIZE = HEAD_PREVIOUS_LAST + 8,
+    HEAD_TAIL_SIZE = HEAD_SEGMENT_SIZE + 8,
+    HEAD_CRC = HEAD_TAIL_SIZE + 8,
+    HEAD_END = HEAD_CRC + 4,
     HEAD_COPY = OOR_SEGMENT_HEADER_SIZE / 2
 };
 _Static_assert(HEAD_END == 100, "docs/formats/segment.md promises 100 bytes");
@@ -52,8 +69,8 @@ static uint32_t header_crc(const uint8_t *frame, uint32_t salt, uint64_t offset)
     return oor_crc32c_mask(oor_crc32c(salt, covered, sizeof covered));
 }
 
-void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t body_size, uint32_t op_count,
-                      uint64_t first_lsn, uint64_t durable_lsn, uint32_t flags) {
+void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t body_size,
+                      uint32_t op_count, uint64_t first_lsn, uint64_t durable_lsn, uint32_t flags) {
     assert(offset % OOR_FRAME_ALIGN == 0);
     assert(durable_lsn < first_lsn || first_lsn == 0);
     uint64_t size = oor_frame_size(body_size);
@@ -69,7 +86,8 @@ void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t bod
     oor_store32(out + FRAME_HEADER_CRC, header_crc(out, salt, offset));
 }
 
-int oor_frame_decode(const uint8_t *data, size_t size, uint32_t salt, uint64_t offset, oor_frame *out) {
+int oor_frame_decode(const uint8_t *data, size_t size, uint32_t salt, uint64_t offset,
+                     oor_frame *out) {
     if (size < OOR_FRAME_HEADER_SIZE) return 0;
     if (oor_load32(data + FRAME_MARKER) != FRAME_MARKER_VALUE) return 0;
     if (oor_load32(data + FRAME_HEADER_CRC) != header_crc(data, salt, offset)) return 0;
@@ -102,15 +120,16 @@ int oor_op_decode(const uint8_t *body, size_t body_size, size_t *at, oor_op *out
     out->value_size = oor_load32(p + 3);
     uint64_t need = (uint64_t)OOR_OP_HEADER_SIZE + out->key_size + out->value_size;
     if ((p[0] != 1 && p[0] != 2) || need > left || (p[0] == 2 && out->value_size))
-        return oor_fail(OOR_E_CORRUPT, NULL, "an operation of kind %u claims %llu of %zu bytes", p[0],
-                        (unsigned long long)need, left);
+        return oor_fail(OOR_E_CORRUPT, NULL, "an operation of kind %u claims %llu of %zu bytes",
+                        p[0], (unsigned long long)need, left);
     out->key = p + OOR_OP_HEADER_SIZE;
     out->value = p[0] == 2 ? NULL : out->key + out->key_size;
     *at += (size_t)need;
     return 1;
 }
 
-void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id, const oor_segment_header *header) {
+void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id,
+                               const oor_segment_header *header) {
     memset(out, 0, OOR_SEGMENT_HEADER_SIZE);
     memcpy(out + HEAD_MAGIC, head_magic, sizeof head_magic);
     oor_store32(out + HEAD_VERSION, HEAD_FORMAT);
@@ -132,9 +151,11 @@ void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id, const o
 static int copy_decode(const uint8_t *data, const oor_segment_id *id, oor_segment_header *out) {
     static const uint8_t zeros[HEAD_END];
     if (!memcmp(data, zeros, HEAD_END)) return OOR_HEADER_BLANK;
-    if (oor_load32(data + HEAD_CRC) != oor_crc32c_mask(oor_crc32c(0, data, HEAD_CRC))) return OOR_HEADER_DAMAGED;
+    if (oor_load32(data + HEAD_CRC) != oor_crc32c_mask(oor_crc32c(0, data, HEAD_CRC)))
+        return OOR_HEADER_DAMAGED;
     if (memcmp(data + HEAD_MAGIC, head_magic, sizeof head_magic)) return OOR_HEADER_DAMAGED;
-    if (oor_load32(data + HEAD_VERSION) != HEAD_FORMAT || oor_load32(data + HEAD_SIZE) != OOR_SEGMENT_HEADER_SIZE)
+    if (oor_load32(data + HEAD_VERSION) != HEAD_FORMAT ||
+        oor_load32(data + HEAD_SIZE) != OOR_SEGMENT_HEADER_SIZE)
         return OOR_HEADER_FORMAT;
     if (memcmp(data + HEAD_ID, id->database_id, 16) || oor_load64(data + HEAD_EPOCH) != id->epoch ||
         oor_load64(data + HEAD_NUMBER) != id->number)
@@ -169,13 +190,21 @@ int oor_frame_inspect(const uint8_t *segment, size_t size, uint64_t offset, oor_
         return 0;
     for (size_t copy = 0; copy < OOR_SEGMENT_HEADER_SIZE; copy += HEAD_COPY) {
         const uint8_t *head = segment + copy;
-        oor_segment_id id = {head + HEAD_ID, oor_load64(head + HEAD_EPOCH), oor_load64(head + HEAD_NUMBER)};
+        oor_segment_id id = {head + HEAD_ID, oor_load64(head + HEAD_EPOCH),
+                             oor_load64(head + HEAD_NUMBER)};
         oor_frame frame;
-        if (!oor_frame_decode(segment + offset, size - offset, oor_segment_salt(&id), offset, &frame)) continue;
-        *out = (oor_frame_info){.offset = offset, .size = frame.size, .first_lsn = frame.first_lsn,
-                                .durable_lsn = frame.durable_lsn, .header_crc = frame.header_crc,
-                                .body_crc = frame.body_crc, .body_size = frame.body_size,
-                                .op_count = frame.op_count, .flags = frame.flags};
+        if (!oor_frame_decode(segment + offset, size - offset, oor_segment_salt(&id), offset,
+                              &frame))
+            continue;
+        *out = (oor_frame_info){.offset = offset,
+                                .size = frame.size,
+                                .first_lsn = frame.first_lsn,
+                                .durable_lsn = frame.durable_lsn,
+                                .header_crc = frame.header_crc,
+                                .body_crc = frame.body_crc,
+                                .body_size = frame.body_size,
+                                .op_count = frame.op_count,
+                                .flags = frame.flags};
         return 1;
     }
     return 0;

@@ -1,10 +1,11 @@
 /* frame.h: one atomic batch as bytes of a segment, and the header of a segment.  Bytes: frame.c.
  *
- * Ownership: nothing is allocated; output goes to the caller's memory, views point into the caller's.
- * Threads:   pure functions.
+ * Ownership: nothing is allocated; output goes to the caller's memory, views point into the
+ * caller's. Threads:   pure functions.
  * Invariants:
- * (1) Header and body have checksums of their own, so a damaged size is never taken for a torn tail.
- * (2) Both are salted with database, epoch and segment, the header's with the file offset too: bytes of
+ * (1) Header and body have checksums of their own, so a damaged size is never taken for a torn
+ * tail. (2) Both are salted with database, epoch and segment, the header's with the file offset
+ * too: bytes of
  *     another use of the file, or of a copy of a log inside a value, never verify.
  * (3) Decode reads no byte at or past `size`, whatever the input claims. */
 #ifndef OOR_FRAME_H
@@ -15,8 +16,10 @@
 enum { OOR_FRAME_ALIGN = 8 };
 
 enum oor_frame_flags {
-    OOR_FRAME_SEAL = 1,  /* no ops: promises what durable_lsn says, and that writing stopped in order */
-    OOR_FRAME_JUMP = 2,  /* no ops: the next mutation has first_lsn, which may be past the last one + 1 */
+    /* no ops: promises what durable_lsn says, and that writing stopped in order */
+    OOR_FRAME_SEAL = 1,
+    /* no ops: the next mutation has first_lsn, which may be past the last one + 1 */
+    OOR_FRAME_JUMP = 2,
     OOR_FRAME_FILLER = 4 /* no ops: the body is zeros up to where the next frame starts */
 };
 
@@ -31,7 +34,8 @@ typedef struct {
     uint64_t epoch;
     uint64_t number;
     uint64_t first_lsn;         /* of the first frame */
-    uint64_t new_lsn;           /* the first LSN given in this segment; frames below it are copies */
+    /* the first LSN given in this segment; frames below it are copies */
+    uint64_t new_lsn;
     uint64_t previous_segment;  /* 0: none */
     uint64_t previous_last_lsn; /* durable before this header was written */
     uint64_t size;              /* of the segment, bytes */
@@ -63,12 +67,15 @@ static inline uint64_t oor_frame_size(uint64_t body_size) {
     return oor_round_up(OOR_FRAME_HEADER_SIZE + body_size, OOR_FRAME_ALIGN);
 }
 
-/* Fills the header and the padding around a body that already stands at out + OOR_FRAME_HEADER_SIZE.
- * REQUIRES: room for oor_frame_size(body_size); offset is where the frame starts in its segment. */
-void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t body_size, uint32_t op_count,
+/* Fills the header and the padding around a body that already stands at out +
+ * OOR_FRAME_HEADER_SIZE. REQUIRES: room for oor_frame_size(body_size); offset is where the frame
+ * starts in its segment. */
+void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t body_size, uint32_t
+op_count,
                       uint64_t first_lsn, uint64_t durable_lsn, uint32_t flags);
 /* Looks at data[0 .. size): 1 and *out when a whole frame of this segment starts there, else 0. */
-int oor_frame_decode(const uint8_t *data, size_t size, uint32_t salt, uint64_t offset, oor_frame *out);
+int oor_frame_decode(const uint8_t *data, size_t size, uint32_t salt, uint64_t offset, oor_frame
+*out);
 
 /* Writes one op at `out` and returns the byte behind it. */
 static inline uint8_t *oor_op_encode(uint8_t *out, const uint8_t *key, uint32_t key_size,
@@ -83,12 +90,13 @@ static inline uint8_t *oor_op_encode(uint8_t *out, const uint8_t *key, uint32_t 
     return out + value_room;
 }
 
-/* The op at body[*at], moving *at behind it: 1, 0 at the end, or OOR_E_CORRUPT when the ops do not fit
- * the body, which a frame that verified never shows. */
+/* The op at body[*at], moving *at behind it: 1, 0 at the end, or OOR_E_CORRUPT when the ops do not
+ * fit the body, which a frame that verified never shows. */
 int oor_op_decode(const uint8_t *body, size_t body_size, size_t *at, oor_op *out);
 
 /* The header block, OOR_SEGMENT_HEADER_SIZE bytes, both copies. */
-void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id, const oor_segment_header *header);
+void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id, const oor_segment_header
+*header);
 /* Returns an oor_segment_header_state; *out is set for GOOD only.
  * `data` holds `size` bytes from the start of the file. */
 int oor_segment_header_decode(const uint8_t *data, size_t size, const oor_segment_id *id,

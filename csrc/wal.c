@@ -1,12 +1,13 @@
-/* wal.c: the log writer: appends go to the shared tail, drains bring them to segments.  Bytes: frame.c.
+/* wal.c: the log writer: appends go to the shared tail, drains bring them to segments.
  *
- * log     := segment*         numbers rise by one; LSNs go on from one to the next
- * append  := make room in the active half (switch halves, go on to the next segment), encode in place
+ * log     := segment*         numbers rise by one; LSNs go on from one to the next; bytes: frame.c
+ * append  := make room in the active half (switch halves, go on to the next segment), then encode
  * drain   := for the half behind and then the active one: the segment's header if it has none yet,
  *            the blocks from the first one not yet written whole to the end of the last frame
  *
- * A frame never spans two segments and, unless it is larger than a half, never two halves.  A larger one
- * is written past the tail, straight to its segment, and is durable when its append returns. */
+ * A frame never spans two segments and, unless it is larger than a half, never two halves.  A
+ * larger one is written past the tail, straight to its segment, and is durable when its append
+ * returns. */
 #include "wal.h"
 
 #include <stdlib.h>
@@ -43,10 +44,11 @@ void oor_wal_fail(oor_wal *wal) {
 int oor_wal_refuse(const oor_wal *wal) {
     if (!wal->failed) return oor_fail(OOR_E_CLOSED, wal->dir, "the log is closed");
     oor_fail_again(OOR_E_FAILED, &wal->failure, "the log takes no more writes since");
-    return oor_fail_at(wal->current->header.number, wal->failure.offset, wal->durable_lsn + 1, wal->next_lsn - 1);
+    return oor_fail_at(wal->current->header.number, wal->failure.offset, wal->durable_lsn + 1,
+                       wal->next_lsn - 1);
 }
 
-/* ---- drain ------------------------------------------------------------------------------------ */
+/* ---- drain ----------------------------------------------------------------------------------- */
 
 typedef struct {
     oor_wal_half *half;
@@ -62,28 +64,34 @@ static int write_region(oor_wal *wal, const region *r) {
     uint64_t first = r->from / OOR_BLOCK * OOR_BLOCK;
     uint64_t end = oor_round_up(r->to, OOR_BLOCK);
     assert(end - first <= wal->private_size);
-    /* A copy, since appends go on behind r->to, and bytes that change while a device takes them would
-     * break the checksums of file systems that keep some. */
+    /* A copy, since appends go on behind r->to, and bytes that change while a device takes them
+     * would break the checksums of file systems that keep some. */
     memcpy(wal->private_copy, r->half->data + first, (size_t)(r->to - first));
     memset(wal->private_copy + (r->to - first), 0, (size_t)(end - r->to));
-    return oor_wal_file_write(wal, r->file, wal->private_copy, (size_t)(end - first), r->base + first);
+    return oor_wal_file_write(wal, r->file, wal->private_copy, (size_t)(end - first),
+                              r->base + first);
 }
 
 static void plan_half(oor_wal_half *half, region *regions, int *count) {
     if (!half->file || half->used == half->drained) return;
     int begins = !half->file->header_written && (*count == 0 || regions[0].file != half->file);
-    regions[(*count)++] = (region){.half = half, .file = half->file, .base = half->base,
-                                   .from = half->drained, .to = half->used, .end_lsn = half->end_lsn,
+    regions[(*count)++] = (region){.half = half,
+                                   .file = half->file,
+                                   .base = half->base,
+                                   .from = half->drained,
+                                   .to = half->used,
+                                   .end_lsn = half->end_lsn,
                                    .begins = begins};
 }
 
-/* Bytes of the log that are in no segment yet; what a drain in flight sends counts until it is done. */
+/* Bytes of the log that are in no segment yet; what a drain in flight sends counts until it is
+ * done. */
 static uint64_t unsynced_bytes(const oor_wal *wal) {
     return wal->half[0].used - wal->half[0].drained + (wal->half[1].used - wal->half[1].drained);
 }
 
-/* Notes how long and how much was logged and not durable: at its most just before a drain takes effect,
- * since what was logged while the device worked counts too. */
+/* Notes how long and how much was logged and not durable: at its most just before a drain takes
+ * effect, since what was logged while the device worked counts too. */
 static void note_window(oor_wal *wal, uint64_t since_us) {
     if (!since_us) return;
     uint64_t window = oor_wal_now_us() - since_us, bytes = unsynced_bytes(wal);
@@ -95,8 +103,8 @@ static void note_window(oor_wal *wal, uint64_t since_us) {
 
 static void pad_to_block(oor_wal *wal);
 
-/* After a drain: those whom it served go on, and one of those who came meanwhile makes the next.  Waking
- * them all would only have them wait again. */
+/* After a drain: those whom it served go on, and one of those who came meanwhile makes the next.
+ * Waking them all would only have them wait again. */
 static void hand_over(oor_wal *wal) {
     oor_wal_wake_sleepers(wal, 0);
     pthread_cond_broadcast(&wal->changed);
@@ -134,7 +142,8 @@ int oor_wal_drain(oor_wal *wal) {
         wal->drain_error.code = 0;
     } else {
         wal->window_since_us = since;
-        /* Without room nothing was promised and the same bytes may be written again; all else is final. */
+        /* Without room nothing was promised and the same bytes may be written again; all else is
+         * final. */
         if (rc == OOR_E_FULL) wal->drain_error = *oor_last_error();
         else oor_wal_fail(wal);
     }
@@ -142,7 +151,7 @@ int oor_wal_drain(oor_wal *wal) {
     return rc;
 }
 
-/* ---- room ------------------------------------------------------------------------------------- */
+/* ---- room ------------------------------------------------------------------------------------ */
 
 /* Its header is written by the drain that first writes to it. */
 void oor_wal_go_on(oor_wal *wal) {
@@ -190,7 +199,8 @@ static void switch_halves(oor_wal *wal, int same_segment) {
     if (same_segment && wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
     uint64_t at = half->base + half->used;
     if (same_segment) {
-        oor_wal_tail_begin(wal, other, wal->current, at, half->data + (at / OOR_BLOCK * OOR_BLOCK - half->base));
+        oor_wal_tail_begin(wal, other, wal->current, at,
+                           half->data + (at / OOR_BLOCK * OOR_BLOCK - half->base));
     } else {
         oor_wal_go_on(wal);
         oor_wal_tail_begin(wal, other, wal->current, OOR_SEGMENT_HEADER_SIZE, NULL);
@@ -208,7 +218,8 @@ static uint64_t padding_room(const oor_wal *wal) {
 
 /* Whether `count` mutations of `size` bytes more would be more than may be unsynced at one time. */
 static int is_over_bound(const oor_wal *wal, uint64_t count, uint64_t size) {
-    uint64_t bytes_max = wal->options.max_unsynced_bytes, lsns_max = wal->options.max_unsynced_records;
+    uint64_t bytes_max = wal->options.max_unsynced_bytes,
+             lsns_max = wal->options.max_unsynced_records;
     return (lsns_max && wal->next_lsn - 1 - wal->durable_lsn + count > lsns_max) ||
            (bytes_max && unsynced_bytes(wal) + size > bytes_max);
 }
@@ -224,8 +235,8 @@ static int would_wait(oor_wal *wal) {
     return oor_fail(OOR_E_STALL, wal->dir, "the log has no room before the next sync");
 }
 
-/* Returns 0 when the active half has room for a frame of `count` mutations and `need` bytes.  Waits for
- * that, unless the flags say not to. */
+/* Returns 0 when the active half has room for a frame of `count` mutations and `need` bytes.  Waits
+ * for that, unless the flags say not to. */
 static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags) {
     int bounded = 0;
     need += padding_room(wal);
@@ -235,7 +246,8 @@ static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags
         int fits = half->base + half->used + need <= wal->current->size;
         int over = count && is_over_bound(wal, count, need);
         int rc = 0;
-        if (!wal->exclusive && !over && fits && half->used + need <= wal->options.tail_size) return 0;
+        if (!wal->exclusive && !over && fits && half->used + need <= wal->options.tail_size)
+            return 0;
         if (!wal->exclusive && !over && !other->file && (fits || wal->ready)) {
             switch_halves(wal, fits);
             continue;
@@ -259,7 +271,7 @@ static void wake_threads(oor_wal *wal, uint64_t at) {
     if (wal->sync_sleeps) pthread_cond_signal(&wal->sync_wanted);
 }
 
-/* ---- append ----------------------------------------------------------------------------------- */
+/* ---- append ---------------------------------------------------------------------------------- */
 
 static void encode_body(uint8_t *out, const batch *b, uint64_t first_lsn) {
     const uint8_t *key = b->keys, *value = b->values;
@@ -305,7 +317,8 @@ static void pad_to_block(oor_wal *wal) {
     oor_wal_half *half = &wal->half[wal->active];
     uint64_t gap = oor_wal_gap(half->used);
     if (half->used == half->drained || !gap) return;
-    assert(half->used + gap <= wal->options.tail_size && half->base + half->used + gap <= wal->current->size);
+    assert(half->used + gap <= wal->options.tail_size &&
+           half->base + half->used + gap <= wal->current->size);
     append_note(wal, (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), OOR_FRAME_FILLER);
 }
 
@@ -314,8 +327,8 @@ static void append_to_tail(oor_wal *wal, const batch *b, uint64_t need) {
     uint8_t *out = half->data + half->used;
     uint64_t at = half->base + half->used;
     encode_body(out + OOR_FRAME_HEADER_SIZE, b, wal->next_lsn);
-    oor_frame_finish(out, wal->current->salt, at, (uint32_t)b->body_size, (uint32_t)b->count, wal->next_lsn,
-                     wal->durable_lsn, 0);
+    oor_frame_finish(out, wal->current->salt, at, (uint32_t)b->body_size, (uint32_t)b->count,
+                     wal->next_lsn, wal->durable_lsn, 0);
     oor_io_stored(wal->map, (uint64_t)(out - wal->map), need);
     half->used += need;
     if (!wal->window_since_us) wal->window_since_us = oor_wal_now_us();
@@ -336,7 +349,8 @@ static int make_large_room(oor_wal *wal, uint64_t need) {
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int rc = 0;
         if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (wal->draining || other->file || half->used != half->drained) rc = oor_wal_wait_for_drain(wal);
+        else if (wal->draining || other->file || half->used != half->drained)
+            rc = oor_wal_wait_for_drain(wal);
         else if (half->base + half->used + need <= wal->current->size) return 0;
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) {
             uint64_t size = OOR_SEGMENT_HEADER_SIZE + oor_round_up(need, OOR_BLOCK);
@@ -363,18 +377,21 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     uint64_t gap = padding_room(wal) ? oor_wal_gap(at + need) : 0;
     size_t lead = (size_t)(at - start), whole = (size_t)oor_round_up(lead + need + gap, OOR_BLOCK);
     uint8_t *out = aligned_alloc(OOR_BLOCK, whole);
-    if (!out) return oor_fail(OOR_E_MEMORY, file->path, "no memory for a frame of %zu bytes", whole);
+    if (!out)
+        return oor_fail(OOR_E_MEMORY, file->path, "no memory for a frame of %zu bytes", whole);
     wal->exclusive = wal->draining = 1;
     int begins = !file->header_written;
     uint64_t first_lsn = wal->next_lsn, durable = wal->durable_lsn;
     memcpy(out, half->data + (start - half->base), lead);
     pthread_mutex_unlock(&wal->lock);
     encode_body(out + lead + OOR_FRAME_HEADER_SIZE, b, first_lsn);
-    oor_frame_finish(out + lead, file->salt, at, (uint32_t)b->body_size, (uint32_t)b->count, first_lsn, durable, 0);
+    oor_frame_finish(out + lead, file->salt, at, (uint32_t)b->body_size, (uint32_t)b->count,
+                     first_lsn, durable, 0);
     memset(out + lead + need, 0, whole - lead - (size_t)need);
     if (gap)
-        oor_frame_finish(out + lead + need, file->salt, at + need, (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), 0,
-                         first_lsn + b->count, durable, OOR_FRAME_FILLER);
+        oor_frame_finish(out + lead + need, file->salt, at + need,
+                         (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), 0, first_lsn + b->count, durable,
+                         OOR_FRAME_FILLER);
     if (begins) rc = oor_wal_file_begin(wal, file);
     if (rc >= 0) rc = oor_wal_file_write(wal, file, out, whole, start);
     pthread_mutex_lock(&wal->lock);
@@ -398,8 +415,8 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     return rc;
 }
 
-/* Whether a frame cannot go through the tail: too large for it, or by itself more than a bound lets be
- * unsynced.  It is durable when its append returns. */
+/* Whether a frame cannot go through the tail: too large for it, or by itself more than a bound lets
+ * be unsynced.  It is durable when its append returns. */
 static int is_large(const oor_wal *wal, const batch *b, uint64_t need) {
     uint64_t room = need + padding_room(wal);
     return room > wal->options.tail_size - OOR_BLOCK ||
@@ -412,7 +429,8 @@ static int log_batch(oor_wal *wal, const batch *b, uint64_t need) {
         return oor_fail(OOR_E_LIMIT, wal->dir, "the LSNs are used up");
     int rc = b->token ? oor_wal_queue_reserve(wal) : 0;
     if (rc < 0) return rc;
-    if (is_large(wal, b, need)) return b->flags & OOR_APPEND_NO_WAIT ? would_wait(wal) : append_large(wal, b, need);
+    if (is_large(wal, b, need))
+        return b->flags & OOR_APPEND_NO_WAIT ? would_wait(wal) : append_large(wal, b, need);
     rc = make_room(wal, b->count, need, b->flags);
     if (rc >= 0) append_to_tail(wal, b, need);
     return rc;
@@ -436,12 +454,18 @@ int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
                        uint32_t value_size, uint32_t flags, uint64_t token) {
     uint32_t room = value_size == OOR_TOMBSTONE ? 0 : value_size;
     if (key_size > OOR_KEY_SIZE_MAX || room > OOR_VALUE_SIZE_MAX)
-        return oor_fail(OOR_E_LIMIT, wal->dir, "a key of %u and a value of %u bytes: the limits are %d and %d",
-                        key_size, room, OOR_KEY_SIZE_MAX, OOR_VALUE_SIZE_MAX);
+        return oor_fail(OOR_E_LIMIT, wal->dir,
+                        "a key of %u and a value of %u bytes: the limits are %d and %d", key_size,
+                        room, OOR_KEY_SIZE_MAX, OOR_VALUE_SIZE_MAX);
     assert(!(flags & OOR_APPEND_STAMP));
-    batch b = {.count = 1, .keys = key, .key_sizes = &key_size, .values = value, .value_sizes = &value_size,
+    batch b = {.count = 1,
+               .keys = key,
+               .key_sizes = &key_size,
+               .values = value,
+               .value_sizes = &value_size,
                .flags = flags,
-               .token = token, .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
+               .token = token,
+               .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
     return append(wal, &b);
 }
 
@@ -451,13 +475,19 @@ int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
     if (count == 0 || count > UINT32_MAX)
-        return oor_fail(OOR_E_LIMIT, wal->dir, "a batch holds 1 to %u mutations, not %llu", UINT32_MAX,
-                        (unsigned long long)count);
+        return oor_fail(OOR_E_LIMIT, wal->dir, "a batch holds 1 to %u mutations, not %llu",
+                        UINT32_MAX, (unsigned long long)count);
     for (uint64_t i = 0; flags & OOR_APPEND_STAMP && i < count; i++)
         if (value_sizes[i] < 8)
-            return oor_fail(OOR_E_LIMIT, wal->dir, "a value of %u bytes has no room for its LSN", value_sizes[i]);
-    batch b = {.count = count, .keys = keys, .key_sizes = key_sizes, .values = values,
-               .value_sizes = value_sizes, .token = token, .flags = flags,
+            return oor_fail(OOR_E_LIMIT, wal->dir, "a value of %u bytes has no room for its LSN",
+                            value_sizes[i]);
+    batch b = {.count = count,
+               .keys = keys,
+               .key_sizes = key_sizes,
+               .values = values,
+               .value_sizes = value_sizes,
+               .token = token,
+               .flags = flags,
                .body_size = count * OOR_OP_HEADER_SIZE + keys_size + values_size};
     return append(wal, &b);
 }

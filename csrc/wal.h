@@ -38,8 +38,8 @@ typedef struct oor_wal_file {
     char path[1024];
 } oor_wal_file;
 
-/* A thread that waits for a sync; on its stack.  Woken through a semaphore of its own, it need not queue
- * for the lock behind all the others that were woken with it. */
+/* A thread that waits for a sync; on its stack.  Woken through a semaphore of its own, it need not
+ * queue for the lock behind all the others that were woken with it. */
 typedef struct oor_wal_sleeper {
     struct oor_wal_sleeper *next;
     uint64_t lsn;
@@ -59,7 +59,8 @@ typedef struct {
 
 struct oor_wal {
     pthread_mutex_t lock;
-    pthread_cond_t changed; /* somebody waits for: a free half, a prepared segment, an end of exclusive use */
+    /* somebody waits for: a free half, a prepared segment, an end of exclusive use */
+    pthread_cond_t changed;
     oor_wal_sleeper *sleepers; /* list: those who wait for a sync that somebody else makes */
     oor_wal_options options; /* constant; dir points to `dir` */
     char dir[960];
@@ -91,7 +92,8 @@ struct oor_wal {
     size_t map_size;
     int tail_fd;
     char tail_path[1024];
-    uint64_t copy_base; /* before start: offset in the segment of private_copy[0], and how much is there */
+    /* before start: offset in the segment of private_copy[0], and how much is there */
+    uint64_t copy_base;
     uint64_t copy_used;
     int copy_fd; /* of the same file, for writes that one sync makes durable; -1: none */
     pthread_t sync_thread;
@@ -104,21 +106,24 @@ struct oor_wal {
     int notify_fd;      /* an eventfd that counts changes of what is durable; -1: none */
     int sync_sleeps;    /* the sync thread waits without a deadline: an append must wake it */
     int sealed;         /* the last frame is a seal */
-    oor_wal_waiting *queue; /* in LSN order: logged, waited for, and not yet dropped by the caller */
+    /* in LSN order: logged, waited for, and not yet dropped by the caller */
+    oor_wal_waiting *queue;
     size_t queue_count;
     size_t queue_room;
     oor_wal_state counts; /* the counters of oor_wal_state; its other fields are made when asked */
 };
 
 /* wal_segment.c */
-/* Makes a file for segment `number`, durable with its name, from a spare (taken, freed on failure) or
- * anew; then it is written once with zeros from `zeros_from` on. */
-int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from, oor_wal_file *spare,
+/* Makes a file for segment `number`, durable with its name, from a spare (taken, freed on failure)
+ * or anew; then it is written once with zeros from `zeros_from` on. */
+int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from,
+oor_wal_file *spare,
                       oor_wal_file **out);
 /* Writes and syncs the header block.  REQUIRES: everything before it in the log is durable. */
 int oor_wal_file_begin(oor_wal *wal, oor_wal_file *file);
 /* Writes whole blocks; durable when it returns.  REQUIRES: aligned offset, size and memory. */
-int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size, uint64_t offset);
+int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size, uint64_t
+offset);
 /* Closes without an opinion on what is in it. */
 void oor_wal_file_free(oor_wal_file *file);
 
@@ -142,8 +147,8 @@ int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
 int oor_wal_threads_start(oor_wal *wal);
 void oor_wal_threads_stop(oor_wal *wal);
 
-/* wal.c, for the threads and wal_sync.c.  REQUIRES: lock held; where they wait or write it is released
- * meanwhile and held again on return. */
+/* wal.c, for the threads and wal_sync.c.  REQUIRES: lock held; where they wait or write it is
+ * released meanwhile and held again on return. */
 int oor_wal_drain(oor_wal *wal);
 int oor_wal_wait_for_drain(oor_wal *wal);
 int oor_wal_wait_for_segment(oor_wal *wal);
@@ -153,8 +158,8 @@ void oor_wal_go_on(oor_wal *wal);
 int oor_wal_refuse(const oor_wal *wal);
 /* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */
 int oor_wal_append_seal(oor_wal *wal);
-/* wal_sync.c: wakes the sleepers whose LSN is durable, and one of the others to make the next sync, or,
- * with `all`, every one.  REQUIRES: lock held. */
+/* wal_sync.c: wakes the sleepers whose LSN is durable, and one of the others to make the next sync,
+ * or, with `all`, every one.  REQUIRES: lock held. */
 void oor_wal_wake_sleepers(oor_wal *wal, int all);
 /* Wakes everybody, whatever they wait for.  REQUIRES: lock held. */
 void oor_wal_wake_all(oor_wal *wal);

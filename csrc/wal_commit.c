@@ -1,7 +1,8 @@
 /* wal_commit.c: appends whose caller waits for the device, and the queue that keeps their order.
  *
- * A caller logs and waits in one call, so that it lets go of the interpreter once.  Whoever comes back
- * first makes all that is durable visible, in the order of the queue, which is the order of the log:
+ * A caller logs and waits in one call, so that it lets go of the interpreter once.  Whoever comes
+ * back first makes all that is durable visible, in the order of the queue, which is the order of
+ * the log:
  *
  * queue := waiting*           first_lsn rises; a token stands in it once
  *
@@ -37,18 +38,19 @@ int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys
                                const uint32_t *value_sizes, uint32_t flags, uint64_t token) {
     assert(token);
     return finish(wal,
-                  oor_wal_append(wal, count, keys, keys_size, key_sizes, values, values_size, value_sizes, flags,
-                                 token),
+                  oor_wal_append(wal, count, keys, keys_size, key_sizes, values, values_size,
+                                 value_sizes, flags, token),
                   count);
 }
 
-/* ---- the queue -------------------------------------------------------------------------------- */
+/* ---- the queue ------------------------------------------------------------------------------- */
 
 int oor_wal_queue_reserve(oor_wal *wal) {
     if (wal->queue_count < wal->queue_room) return 0;
     size_t room = wal->queue_room ? 2 * wal->queue_room : 64;
     oor_wal_waiting *queue = realloc(wal->queue, room * sizeof *queue);
-    if (!queue) return oor_fail(OOR_E_MEMORY, wal->dir, "no memory for a queue of %zu commits", room);
+    if (!queue)
+        return oor_fail(OOR_E_MEMORY, wal->dir, "no memory for a queue of %zu commits", room);
     wal->queue = queue;
     wal->queue_room = room;
     return 0;
@@ -57,7 +59,8 @@ int oor_wal_queue_reserve(oor_wal *wal) {
 void oor_wal_queue_add(oor_wal *wal, const oor_wal_waiting *waiting) {
     assert(wal->queue_count < wal->queue_room);
     size_t at = wal->queue_count++;
-    for (; at > 0 && wal->queue[at - 1].first_lsn > waiting->first_lsn; at--) wal->queue[at] = wal->queue[at - 1];
+    for (; at > 0 && wal->queue[at - 1].first_lsn > waiting->first_lsn; at--)
+        wal->queue[at] = wal->queue[at - 1];
     wal->queue[at] = *waiting;
 }
 
@@ -73,7 +76,8 @@ int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_
 int64_t oor_wal_peek_durable(oor_wal *wal, oor_wal_waiting *out, size_t capacity) {
     pthread_mutex_lock(&wal->lock);
     size_t count = 0;
-    while (count < capacity && count < wal->queue_count && wal->queue[count].last_lsn <= wal->durable_lsn) {
+    while (count < capacity && count < wal->queue_count &&
+           wal->queue[count].last_lsn <= wal->durable_lsn) {
         out[count] = wal->queue[count];
         count++;
     }

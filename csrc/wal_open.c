@@ -1,11 +1,12 @@
 /* wal_open.c: how a log writer begins and ends.
  *
- * The first segment of an epoch holds, before anything new, copies of the frames that recovery replayed:
+ * The first segment of an epoch holds, before anything new, copies of the frames that recovery
+ * replayed:
  *
  * segment := header copied_frame* jump? frame*          copied_frame keeps its LSNs, salted anew
  *
- * They are written straight to the segment, past the tail: the tail of the epoch before is needed until
- * the manifest names this segment.  Bytes: frame.c. */
+ * They are written straight to the segment, past the tail: the tail of the epoch before is needed
+ * until the manifest names this segment.  Bytes: frame.c. */
 #include "wal.h"
 #include "walscan.h"
 
@@ -18,12 +19,16 @@ enum { FIRST_SEGMENT_SIZE = 1 << 20, COPY_ROOM = 1 << 20 };
 static int check_options(const char *dir, const oor_wal_options *o) {
     if (o->segment_size % OOR_BLOCK || o->tail_size % OOR_BLOCK || o->tail_size < 4 * OOR_BLOCK ||
         o->segment_size < o->tail_size + OOR_SEGMENT_HEADER_SIZE || o->tail_size > 1u << 28)
-        return oor_fail(OOR_E_LIMIT, dir, "a segment of %llu bytes with a tail of %llu: both are multiples of %d, "
+        return oor_fail(OOR_E_LIMIT, dir,
+                        "a segment of %llu bytes with a tail of %llu: both are multiples of %d, "
                         "the tail at least four and the segment larger than the tail",
-                        (unsigned long long)o->segment_size, (unsigned long long)o->tail_size, OOR_BLOCK);
+                        (unsigned long long)o->segment_size, (unsigned long long)o->tail_size,
+                        OOR_BLOCK);
     if (strlen(dir) >= sizeof((oor_wal *)0)->dir - 1)
-        return oor_fail(OOR_E_LIMIT, NULL, "the path of the store is too long: %zu bytes", strlen(dir));
-    assert(o->next_lsn > 0 && o->first_lsn > 0 && o->first_lsn <= o->next_lsn && o->first_segment > 0);
+        return oor_fail(OOR_E_LIMIT, NULL, "the path of the store is too long: %zu bytes",
+                        strlen(dir));
+    assert(o->next_lsn > 0 && o->first_lsn > 0 && o->first_lsn <= o->next_lsn &&
+           o->first_segment > 0);
     return 0;
 }
 
@@ -53,11 +58,14 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     init_locks(wal);
     wal->private_size = oor_round_up(options->tail_size, COPY_ROOM) + OOR_BLOCK;
     wal->private_copy = aligned_alloc(OOR_BLOCK, wal->private_size);
-    if (!wal->private_copy) rc = oor_fail(OOR_E_MEMORY, dir, "no memory for %zu bytes", wal->private_size);
-    uint64_t size = options->segment_size < FIRST_SEGMENT_SIZE ? options->segment_size : FIRST_SEGMENT_SIZE;
+    if (!wal->private_copy)
+        rc = oor_fail(OOR_E_MEMORY, dir, "no memory for %zu bytes", wal->private_size);
+    uint64_t size =
+        options->segment_size < FIRST_SEGMENT_SIZE ? options->segment_size : FIRST_SEGMENT_SIZE;
     uint64_t copies_end = room ? OOR_SEGMENT_HEADER_SIZE + oor_round_up(room, OOR_BLOCK) : 0;
     if (rc >= 0)
-        rc = oor_wal_file_make(wal, options->first_segment, copies_end + size, copies_end, NULL, &wal->current);
+        rc = oor_wal_file_make(wal, options->first_segment, copies_end + size, copies_end, NULL,
+                               &wal->current);
     if (rc >= 0) {
         wal->current->header.first_lsn = options->first_lsn;
         wal->current->header.new_lsn = options->next_lsn;
@@ -74,10 +82,10 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
     return 0;
 }
 
-/* ---- copies ----------------------------------------------------------------------------------- */
+/* ---- copies ---------------------------------------------------------------------------------- */
 
-/* Writes the whole blocks of the copy so far and keeps the rest.  Not durable before finish_copy: many
- * writes that each wait for the device would cost recovery more than all the rest. */
+/* Writes the whole blocks of the copy so far and keeps the rest.  Not durable before finish_copy:
+ * many writes that each wait for the device would cost recovery more than all the rest. */
 static int flush_copy(oor_wal *wal) {
     uint64_t whole = wal->copy_used / OOR_BLOCK * OOR_BLOCK;
     if (!whole) return 0;
@@ -99,7 +107,8 @@ static int flush_copy(oor_wal *wal) {
 /* Memory for a frame of `need` bytes behind the copy so far, or NULL with the error set. */
 static uint8_t *copy_room(oor_wal *wal, uint64_t need) {
     if (wal->copy_base + wal->copy_used + need > wal->current->size) {
-        oor_fail(OOR_E_LIMIT, wal->current->path, "more was copied forward than room was asked for");
+        oor_fail(OOR_E_LIMIT, wal->current->path,
+                 "more was copied forward than room was asked for");
         return NULL;
     }
     if (wal->copy_used + need + OOR_BLOCK > wal->private_size) {
@@ -125,7 +134,8 @@ static int copy_note(oor_wal *wal, uint64_t lsn, uint64_t body_size, uint32_t fl
     uint8_t *out = copy_room(wal, need);
     if (!out) return oor_last_error()->code;
     memset(out + OOR_FRAME_HEADER_SIZE, 0, body_size);
-    oor_frame_finish(out, wal->current->salt, wal->copy_base + wal->copy_used, (uint32_t)body_size, 0, lsn, 0, flags);
+    oor_frame_finish(out, wal->current->salt, wal->copy_base + wal->copy_used, (uint32_t)body_size,
+                     0, lsn, 0, flags);
     wal->copy_used += need;
     if (flags == OOR_FRAME_JUMP) wal->expected_lsn = lsn;
     return 0;
@@ -139,7 +149,9 @@ int oor_wal_copy(oor_wal *wal, const oor_walscan *scan) {
         const oor_frame *frame = &frames[i];
         if (!frame->op_count) continue;
         assert(frame->first_lsn >= wal->expected_lsn);
-        int rc = frame->first_lsn == wal->expected_lsn ? 0 : copy_note(wal, frame->first_lsn, 0, OOR_FRAME_JUMP);
+        int rc = frame->first_lsn == wal->expected_lsn
+                     ? 0
+                     : copy_note(wal, frame->first_lsn, 0, OOR_FRAME_JUMP);
         if (rc < 0) return rc;
         uint64_t need = oor_frame_size(frame->body_size);
         uint8_t *out = copy_room(wal, need);
@@ -160,7 +172,8 @@ int oor_wal_finish_copy(oor_wal *wal) {
     int rc = 0;
     if (wal->expected_lsn != wal->next_lsn) rc = copy_note(wal, wal->next_lsn, 0, OOR_FRAME_JUMP);
     uint64_t gap = wal->options.flags & OOR_WAL_BLOCK_PADDING ? oor_wal_gap(wal->copy_used) : 0;
-    if (rc >= 0 && gap) rc = copy_note(wal, wal->next_lsn, gap - OOR_FRAME_HEADER_SIZE, OOR_FRAME_FILLER);
+    if (rc >= 0 && gap)
+        rc = copy_note(wal, wal->next_lsn, gap - OOR_FRAME_HEADER_SIZE, OOR_FRAME_FILLER);
     if (rc >= 0) rc = flush_copy(wal);
     if (rc >= 0 && wal->copy_fd >= 0) rc = oor_io_sync(wal->copy_fd, wal->current->path);
     if (rc >= 0 && wal->copy_used) {
@@ -172,7 +185,7 @@ int oor_wal_finish_copy(oor_wal *wal) {
     return rc;
 }
 
-/* ---- start, state, end ------------------------------------------------------------------------ */
+/* ---- start, state, end ----------------------------------------------------------------------- */
 
 int oor_wal_start(oor_wal *wal) {
     assert(!wal->started && wal->durable_lsn == wal->next_lsn - 1 && wal->copy_used < OOR_BLOCK);
@@ -181,7 +194,8 @@ int oor_wal_start(oor_wal *wal) {
     if (wal->copy_fd >= 0) rc = oor_io_close(wal->copy_fd, wal->current->path);
     wal->copy_fd = -1;
     if (rc < 0) return rc;
-    oor_wal_tail_begin(wal, &wal->half[0], wal->current, wal->copy_base + wal->copy_used, wal->private_copy);
+    oor_wal_tail_begin(wal, &wal->half[0], wal->current, wal->copy_base + wal->copy_used,
+                       wal->private_copy);
     wal->sealed = 1;
     wal->started = 1;
     return oor_wal_threads_start(wal);
@@ -218,8 +232,9 @@ int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity) {
     pthread_mutex_lock(&wal->lock);
     for (const oor_wal_file *file = wal->closed; file; file = file->next, count++)
         if (count < capacity)
-            out[count] = (oor_wal_segment){file->header.number, file->header.first_lsn, file->last_lsn, file->size,
-                                           (uint64_t)file->header_written};
+            out[count] =
+                (oor_wal_segment){file->header.number, file->header.first_lsn, file->last_lsn,
+                                  file->size, (uint64_t)file->header_written};
     const oor_wal_file *now = wal->current;
     if (count < capacity)
         out[count] = (oor_wal_segment){now->header.number, now->header.first_lsn, 0, now->size,

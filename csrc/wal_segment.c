@@ -1,11 +1,11 @@
 /* wal_segment.c: the files behind segments: made ahead, written once, begun, freed, used again.
  *
- * <number>.wal     a segment; until its header is written it holds zeros or the bytes of an earlier use,
- *                  which its salt keeps from ever verifying
+ * <number>.wal     a segment; until its header is written it holds zeros or the bytes of an
+ *                  earlier use, which its salt keeps from ever verifying
  * <number>.spare   a freed segment of this incarnation, waiting to be used again
  *
- * A sync of bytes that were written before has no metadata to journal, so a file is filled with zeros
- * before its first use.  Bytes: frame.c. */
+ * A sync of bytes that were written before has no metadata to journal, so a file is filled with
+ * zeros before its first use.  Bytes: frame.c. */
 #include "wal.h"
 
 #include <errno.h>
@@ -27,10 +27,12 @@ void oor_wal_file_free(oor_wal_file *file) {
     free(file);
 }
 
-/* Opens for durable writes: directly where the file system takes it, else through the page cache. */
+/* Opens for durable writes: directly where the file system takes it, else through the page cache.
+ * */
 static int open_file(oor_wal *wal, const char *path, uint32_t extra) {
     if (!(wal->options.flags & OOR_WAL_BUFFERED)) {
-        int fd = oor_io_open(path, OOR_OPEN_READ | OOR_OPEN_WRITE | OOR_OPEN_DIRECT | OOR_OPEN_DSYNC | extra);
+        int fd = oor_io_open(path, OOR_OPEN_READ | OOR_OPEN_WRITE | OOR_OPEN_DIRECT |
+                                       OOR_OPEN_DSYNC | extra);
         if (fd >= 0 || oor_last_error()->sys_errno != EINVAL) return fd;
         wal->options.flags |= OOR_WAL_BUFFERED;
         /* The refused open may have made the name; that is no obstacle to this one. */
@@ -39,10 +41,12 @@ static int open_file(oor_wal *wal, const char *path, uint32_t extra) {
     return oor_io_open(path, OOR_OPEN_READ | OOR_OPEN_WRITE | extra);
 }
 
-int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size, uint64_t offset) {
+int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size,
+                       uint64_t offset) {
     assert(size % OOR_BLOCK == 0 && offset % OOR_BLOCK == 0 && size > 0);
     int rc = oor_io_write(file->fd, file->path, data, size, offset);
-    if (rc < 0 && oor_last_error()->sys_errno == EINVAL && !(wal->options.flags & OOR_WAL_BUFFERED)) {
+    if (rc < 0 && oor_last_error()->sys_errno == EINVAL &&
+        !(wal->options.flags & OOR_WAL_BUFFERED)) {
         /* Some file systems take the flag at open and refuse the write. */
         wal->options.flags |= OOR_WAL_BUFFERED;
         int fd = open_file(wal, file->path, 0);
@@ -54,9 +58,11 @@ int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, si
     if (rc < 0) return rc;
     if (!(wal->options.flags & OOR_WAL_BUFFERED)) return 0;
     rc = oor_io_sync(file->fd, file->path);
-    /* What the cache holds after a failed sync is not known to be what the disk has: never "try again". */
+    /* What the cache holds after a failed sync is not known to be what the disk has: never "try
+     * again". */
     if (rc == OOR_E_FULL)
-        return oor_fail(OOR_E_IO, file->path, "a sync failed for want of room; what was written is unknown");
+        return oor_fail(OOR_E_IO, file->path,
+                        "a sync failed for want of room; what was written is unknown");
     return rc;
 }
 
@@ -90,8 +96,8 @@ static int make_anew(oor_wal *wal, oor_wal_file *file, uint64_t zeros_from) {
     return 0;
 }
 
-int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from, oor_wal_file *spare,
-                      oor_wal_file **out) {
+int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from,
+                      oor_wal_file *spare, oor_wal_file **out) {
     assert(zeros_from % OOR_BLOCK == 0 && zeros_from <= size);
     assert(size % OOR_BLOCK == 0 && size > OOR_SEGMENT_HEADER_SIZE);
     if (number > OOR_NUMBER_MAX) {
@@ -122,10 +128,12 @@ int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zer
         oor_wal_file_free(file);
         return oor_fail_again(why.code, &why, "a segment could not be made");
     }
-    file->header = (oor_segment_header){.epoch = wal->options.epoch, .number = number, .size = file->size,
+    file->header = (oor_segment_header){.epoch = wal->options.epoch,
+                                        .number = number,
+                                        .size = file->size,
                                         .tail_size = wal->options.tail_size};
-    file->salt = oor_segment_salt(
-        &(oor_segment_id){wal->options.database_id, wal->options.epoch, number});
+    file->salt =
+        oor_segment_salt(&(oor_segment_id){wal->options.database_id, wal->options.epoch, number});
     *out = file;
     return 0;
 }
@@ -159,13 +167,15 @@ int64_t oor_wal_release(oor_wal *wal, uint64_t lsn) {
     int64_t freed = 0;
     int rc = 0;
     pthread_mutex_lock(&wal->lock);
-    while (rc >= 0 && wal->closed && wal->closed->last_lsn <= lsn && wal->closed->last_lsn <= wal->durable_lsn) {
+    while (rc >= 0 && wal->closed && wal->closed->last_lsn <= lsn &&
+           wal->closed->last_lsn <= wal->durable_lsn) {
         oor_wal_file *file = wal->closed;
         if (wal->half[0].file == file || wal->half[1].file == file) break;
         /* The one after it says where the log goes on; until that is durable, this one does. */
         if (!(file->next ? file->next : wal->current)->header_written) break;
         wal->closed = file->next;
-        int keep = file->size == wal->options.segment_size && wal->spare_count < wal->options.spare_segments;
+        int keep = file->size == wal->options.segment_size &&
+                   wal->spare_count < wal->options.spare_segments;
         if (keep) wal->spare_count++;
         pthread_mutex_unlock(&wal->lock);
         rc = retire(wal, file, keep);

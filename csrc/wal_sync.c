@@ -1,5 +1,6 @@
-/* wal_sync.c: who waits until something is durable, who leads the sync that makes it so, and the two calls
- * that end with all of the log durable: rotate and seal.  It writes no bytes of its own; formats: frame.c. */
+/* wal_sync.c: who waits until something is durable, who leads the sync that makes it so, and the
+ * two calls that end with all of the log durable: rotate and seal.  It writes no bytes of its own;
+ * formats: frame.c. */
 #include "wal.h"
 
 #include <errno.h>
@@ -11,8 +12,8 @@ static void deadline_after(struct timespec *out, int64_t timeout_us) {
     out->tv_nsec = ns % 1000000000;
 }
 
-/* Waits for company, as long as the options say or until somebody else has made `lsn` durable.  Those who
- * come meanwhile wait for this thread. */
+/* Waits for company, as long as the options say or until somebody else has made `lsn` durable.
+ * Those who come meanwhile wait for this thread. */
 static void gather(oor_wal *wal, uint64_t lsn) {
     struct timespec deadline;
     deadline_after(&deadline, wal->options.commit_delay_us);
@@ -23,8 +24,8 @@ static void gather(oor_wal *wal, uint64_t lsn) {
     oor_wal_wake_all(wal);
 }
 
-/* Sleeps until a sync of somebody else's has ended.  Lock held; returns 1 without it when `lsn` is durable,
- * 0 with it when the caller is to look again. */
+/* Sleeps until a sync of somebody else's has ended.  Lock held; returns 1 without it when `lsn` is
+ * durable, 0 with it when the caller is to look again. */
 static int sleep_for_sync(oor_wal *wal, uint64_t lsn) {
     oor_wal_sleeper self = {.next = wal->sleepers, .lsn = lsn};
     sem_init(&self.woken, 0, 0);
@@ -66,18 +67,23 @@ static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead
             rc = oor_fail_again(wal->drain_error.code, &wal->drain_error, "the log waits for room");
         else if (timeout_us < 0 && lead && !wal->exclusive) {
             if (sleep_for_sync(wal, lsn)) return 0;
-        }
-        else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT && wal->durable_lsn < lsn)
-            rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time", (unsigned long long)lsn);
+        } else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
+        else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT &&
+                 wal->durable_lsn < lsn)
+            rc = oor_fail(OOR_E_TIMEOUT, wal->dir, "LSN %llu was not durable in time",
+                          (unsigned long long)lsn);
     }
     pthread_mutex_unlock(&wal->lock);
     return rc;
 }
 
-int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 1); }
+int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us) {
+    return wait_durable(wal, lsn, timeout_us, 1);
+}
 
-int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us) { return wait_durable(wal, lsn, timeout_us, 0); }
+int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us) {
+    return wait_durable(wal, lsn, timeout_us, 0);
+}
 
 int oor_wal_ask(oor_wal *wal) {
     int rc = 0;
@@ -128,7 +134,8 @@ int64_t oor_wal_rotate(oor_wal *wal) {
         if (wal->failed || wal->stopping) rc = oor_wal_refuse(wal);
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) break;
         else if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
-        else if (wal->draining || other->file || half->used != half->drained) rc = oor_wal_wait_for_drain(wal);
+        else if (wal->draining || other->file || half->used != half->drained)
+            rc = oor_wal_wait_for_drain(wal);
         else if (!wal->ready) rc = oor_wal_wait_for_segment(wal);
         else rc = leave_segment(wal);
     }

@@ -1,15 +1,17 @@
 /* wal_tail.c: the shared tail, the newest bytes of the log in a file that is mapped and shared.
  *
- * An append is a copy into the map.  The kernel keeps the map when the process dies, so a killed process
- * loses nothing; only what a segment has counts as durable.
+ * An append is a copy into the map.  The kernel keeps the map when the process dies, so a killed
+ * process loses nothing; only what a segment has counts as durable.
  *
  * tail := half half
  * half := head:4096 data:tail_size                      all integers little-endian
  * head := magic:8 version:u32 data_size:u32 database_id:16 epoch:u64 number:u64 base:u64 start:u64
- *         first_lsn:u64 new_lsn:u64 previous_segment:u64 previous_last_lsn:u64 segment_size:u64 crc:u32
+ *         first_lsn:u64 new_lsn:u64 previous_segment:u64 previous_last_lsn:u64 segment_size:u64
+ *         crc:u32
  *
- * data mirrors the segment `number` from offset `base`; the first frame that begins here is at `start`.
- * The frames are as in frame.c, salt and offset included, so those of an earlier use never verify. */
+ * data mirrors the segment `number` from offset `base`; the first frame that begins here is at
+ * `start`. The frames are as in frame.c, salt and offset included, so those of an earlier use never
+ * verify. */
 #include "wal.h"
 #include "tail.h"
 
@@ -17,11 +19,21 @@
 #include <stdlib.h>
 
 enum {
-    TAIL_MAGIC = 0, TAIL_VERSION = TAIL_MAGIC + 8, TAIL_SIZE = TAIL_VERSION + 4, TAIL_ID = TAIL_SIZE + 4,
-    TAIL_EPOCH = TAIL_ID + 16, TAIL_NUMBER = TAIL_EPOCH + 8, TAIL_BASE = TAIL_NUMBER + 8,
-    TAIL_START = TAIL_BASE + 8, TAIL_FIRST_LSN = TAIL_START + 8, TAIL_NEW_LSN = TAIL_FIRST_LSN + 8,
-    TAIL_PREVIOUS = TAIL_NEW_LSN + 8, TAIL_PREVIOUS_LAST = TAIL_PREVIOUS + 8,
-    TAIL_SEGMENT_SIZE = TAIL_PREVIOUS_LAST + 8, TAIL_CRC = TAIL_SEGMENT_SIZE + 8, TAIL_END = TAIL_CRC + 4,
+    TAIL_MAGIC = 0,
+    TAIL_VERSION = TAIL_MAGIC + 8,
+    TAIL_SIZE = TAIL_VERSION + 4,
+    TAIL_ID = TAIL_SIZE + 4,
+    TAIL_EPOCH = TAIL_ID + 16,
+    TAIL_NUMBER = TAIL_EPOCH + 8,
+    TAIL_BASE = TAIL_NUMBER + 8,
+    TAIL_START = TAIL_BASE + 8,
+    TAIL_FIRST_LSN = TAIL_START + 8,
+    TAIL_NEW_LSN = TAIL_FIRST_LSN + 8,
+    TAIL_PREVIOUS = TAIL_NEW_LSN + 8,
+    TAIL_PREVIOUS_LAST = TAIL_PREVIOUS + 8,
+    TAIL_SEGMENT_SIZE = TAIL_PREVIOUS_LAST + 8,
+    TAIL_CRC = TAIL_SEGMENT_SIZE + 8,
+    TAIL_END = TAIL_CRC + 4,
     TAIL_HEAD = OOR_BLOCK
 };
 _Static_assert(TAIL_END == 108, "docs/formats/segment.md promises 108 bytes");
@@ -31,13 +43,15 @@ enum { TAIL_FORMAT = 1 };
 /* The largest half that a reader will take memory for. */
 enum { TAIL_SIZE_MAX = 1 << 28 };
 
-/* Every block is written once before it is mapped, so that no store into the map can meet a full disk. */
+/* Every block is written once before it is mapped, so that no store into the map can meet a full
+ * disk. */
 static int write_once(oor_wal *wal) {
     int64_t size = oor_io_size(wal->tail_fd, wal->tail_path);
     if (size < 0) return (int)size;
     if ((uint64_t)size == wal->map_size) return 0;
     uint8_t *zeros = calloc(1, wal->map_size);
-    if (!zeros) return oor_fail(OOR_E_MEMORY, wal->tail_path, "no memory for %zu zeros", wal->map_size);
+    if (!zeros)
+        return oor_fail(OOR_E_MEMORY, wal->tail_path, "no memory for %zu zeros", wal->map_size);
     int rc = oor_io_truncate(wal->tail_fd, wal->tail_path, 0);
     if (rc >= 0) rc = oor_io_write(wal->tail_fd, wal->tail_path, zeros, wal->map_size, 0);
     free(zeros);
@@ -104,19 +118,21 @@ void oor_wal_tail_begin(oor_wal *wal, oor_wal_half *half, oor_wal_file *file, ui
     half->end_lsn = wal->next_lsn;
 }
 
-/* ---- what an incarnation left, for recovery ---------------------------------------------------- */
+/* ---- what an incarnation left, for recovery -------------------------------------------------- */
 
-static int read_half(int fd, const char *path, uint64_t at, uint64_t data_size, const uint8_t *database_id,
-                     uint64_t epoch, oor_tail_half *out) {
+static int read_half(int fd, const char *path, uint64_t at, uint64_t data_size,
+                     const uint8_t *database_id, uint64_t epoch, oor_tail_half *out) {
     uint8_t head[TAIL_END];
     int64_t got = oor_io_read(fd, path, head, sizeof head, at);
     if (got < 0) return (int)got;
     if (got < TAIL_END || memcmp(head, tail_magic, sizeof tail_magic)) return 0;
     if (oor_load32(head + TAIL_CRC) != oor_crc32c_mask(oor_crc32c(0, head, TAIL_CRC))) return 0;
-    if (oor_load32(head + TAIL_VERSION) != TAIL_FORMAT || oor_load32(head + TAIL_SIZE) != data_size ||
-        memcmp(head + TAIL_ID, database_id, 16) || oor_load64(head + TAIL_EPOCH) != epoch)
+    if (oor_load32(head + TAIL_VERSION) != TAIL_FORMAT ||
+        oor_load32(head + TAIL_SIZE) != data_size || memcmp(head + TAIL_ID, database_id, 16) ||
+        oor_load64(head + TAIL_EPOCH) != epoch)
         return 0;
-    out->header = (oor_segment_header){.epoch = epoch, .number = oor_load64(head + TAIL_NUMBER),
+    out->header = (oor_segment_header){.epoch = epoch,
+                                       .number = oor_load64(head + TAIL_NUMBER),
                                        .first_lsn = oor_load64(head + TAIL_FIRST_LSN),
                                        .new_lsn = oor_load64(head + TAIL_NEW_LSN),
                                        .previous_segment = oor_load64(head + TAIL_PREVIOUS),
@@ -126,8 +142,9 @@ static int read_half(int fd, const char *path, uint64_t at, uint64_t data_size, 
     out->base = oor_load64(head + TAIL_BASE);
     out->start = oor_load64(head + TAIL_START);
     out->data = malloc(data_size);
-    if (!out->data) return oor_fail(OOR_E_MEMORY, path, "no memory for %llu bytes of tail",
-                                    (unsigned long long)data_size);
+    if (!out->data)
+        return oor_fail(OOR_E_MEMORY, path, "no memory for %llu bytes of tail",
+                        (unsigned long long)data_size);
     got = oor_io_read(fd, path, out->data, data_size, at + TAIL_HEAD);
     if (got < 0) return (int)got;
     out->size = (uint64_t)got;
@@ -142,8 +159,10 @@ int oor_tail_read(const char *path, const uint8_t *database_id, uint64_t epoch, 
         int fd = oor_io_open(path, OOR_OPEN_READ);
         int64_t size = fd < 0 ? fd : oor_io_size(fd, path);
         rc = size < 0 ? (int)size : 0;
-        /* The file is two equal halves; a size that is not has been cut, and what it holds is unknown. */
-        if (rc >= 0 && size % (2 * OOR_BLOCK) == 0 && size / 2 > TAIL_HEAD && size / 2 <= TAIL_SIZE_MAX)
+        /* The file is two equal halves; a size that is not has been cut, and what it holds is
+         * unknown. */
+        if (rc >= 0 && size % (2 * OOR_BLOCK) == 0 && size / 2 > TAIL_HEAD &&
+            size / 2 <= TAIL_SIZE_MAX)
             for (int i = 0; rc >= 0 && i < 2; i++)
                 rc = read_half(fd, path, (uint64_t)(size / 2 * i), (uint64_t)(size / 2) - TAIL_HEAD,
                                database_id, epoch, &tail->half[i]);
@@ -166,7 +185,8 @@ void oor_tail_free(oor_tail *tail) {
 
 const oor_segment_header *oor_tail_header(const oor_tail *tail, uint64_t number) {
     for (int i = 0; tail && i < 2; i++)
-        if (tail->half[i].data && tail->half[i].header.number == number) return &tail->half[i].header;
+        if (tail->half[i].data && tail->half[i].header.number == number)
+            return &tail->half[i].header;
     return NULL;
 }
 
@@ -175,8 +195,10 @@ const uint8_t *oor_tail_at(const oor_tail *tail, uint64_t number, uint64_t offse
     for (int i = 0; tail && i < 2; i++) {
         const oor_tail_half *half = &tail->half[i];
         if (!half->data || half->header.number != number) continue;
-        if (offset < half->start || offset < half->base || offset - half->base >= half->size) continue;
-        /* Behind its last frame a half holds bytes of its earlier uses; the later half has the frames. */
+        if (offset < half->start || offset < half->base || offset - half->base >= half->size)
+            continue;
+        /* Behind its last frame a half holds bytes of its earlier uses; the later half has the
+         * frames. */
         if (!best || half->start > best->start) best = half;
     }
     if (!best) return NULL;

@@ -1,5 +1,5 @@
-/* wal_thread.c: what the log does by itself: syncs by time, makes the next segment ahead of its use.
- * It writes no bytes of its own; formats: frame.c. */
+/* wal_thread.c: what the log does by itself: syncs by time, makes the next segment ahead of its
+ * use. It writes no bytes of its own; formats: frame.c. */
 #include "wal.h"
 
 #include <errno.h>
@@ -7,7 +7,8 @@
 
 enum { IDLE_TICK_US = 50000, IDLE_TICKS_TO_SEAL = 20 };
 
-/* Until when the sync thread may sleep: an interval after the oldest mutation that is not durable. */
+/* Until when the sync thread may sleep: an interval after the oldest mutation that is not durable.
+ * */
 static uint64_t next_wake_us(const oor_wal *wal) {
     uint64_t interval = wal->options.sync_interval_us;
     if (interval && wal->window_since_us) return wal->window_since_us + interval;
@@ -15,7 +16,8 @@ static uint64_t next_wake_us(const oor_wal *wal) {
 }
 
 static void sleep_until(pthread_cond_t *cond, pthread_mutex_t *lock, uint64_t wake_us) {
-    struct timespec deadline = {.tv_sec = (time_t)(wake_us / 1000000u), .tv_nsec = (long)(wake_us % 1000000u * 1000u)};
+    struct timespec deadline = {.tv_sec = (time_t)(wake_us / 1000000u),
+                                .tv_nsec = (long)(wake_us % 1000000u * 1000u)};
     pthread_cond_timedwait(cond, lock, &deadline);
 }
 
@@ -91,7 +93,8 @@ static void *prepare_loop(void *argument) {
         pthread_mutex_lock(&wal->lock);
         if (rc < 0) {
             wal->prepare_error = *oor_last_error();
-            /* What a failed sync left is not known; without room or memory it may be tried again. */
+            /* What a failed sync left is not known; without room or memory it may be tried again.
+             * */
             if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) oor_wal_fail(wal);
         } else {
             wal->prepare_error.code = 0;

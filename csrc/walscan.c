@@ -3,9 +3,9 @@
  * segment := header:4096 frame* rest          grammar: frame.c; the tail's: wal_tail.c
  *
  * The walk takes the frame at offset p from the segment, else from the tail, if it is whole and its
- * first LSN is the expected one.  Where neither has one the walk ends; `rest` is then searched, at every
- * multiple of 8, for whole frames that prove the log once went on: what they promise durable and what
- * LSNs they used.  Those frames are never replayed. */
+ * first LSN is the expected one.  Where neither has one the walk ends; `rest` is then searched, at
+ * every multiple of 8, for whole frames that prove the log once went on: what they promise durable
+ * and what LSNs they used.  Those frames are never replayed. */
 #include "walscan.h"
 #include "io.h"
 #include "pickle.h"
@@ -59,7 +59,8 @@ static int segment_read(segment *s, const char *path, const uint8_t *database_id
     if (size > 0) {
         s->data = malloc((size_t)size);
         got = s->data ? oor_io_read(fd, path, s->data, (size_t)size, 0)
-                      : oor_fail(OOR_E_MEMORY, path, "no memory for a segment of %lld bytes", (long long)size);
+                      : oor_fail(OOR_E_MEMORY, path, "no memory for a segment of %lld bytes",
+                                 (long long)size);
     }
     oor_io_close(fd, path);
     if (got < 0) {
@@ -92,7 +93,7 @@ static int frame_at(const segment *s, uint64_t at, uint64_t expected_lsn, oor_fr
     return 0;
 }
 
-/* ---- inspect ---------------------------------------------------------------------------------- */
+/* ---- inspect --------------------------------------------------------------------------------- */
 
 static void note_promise(oor_segment_info *info, const oor_frame *frame) {
     if (frame->durable_lsn > info->promised_lsn) info->promised_lsn = frame->durable_lsn;
@@ -120,8 +121,8 @@ static void walk(const segment *s, oor_segment_info *info) {
 }
 
 /* Looks for whole frames in [from, size), where the walk did not go. */
-static void search_rest(const uint8_t *data, size_t size, uint64_t base, uint64_t from, uint32_t salt,
-                        oor_segment_info *info, int *nonzero) {
+static void search_rest(const uint8_t *data, size_t size, uint64_t base, uint64_t from,
+                        uint32_t salt, oor_segment_info *info, int *nonzero) {
     uint64_t at = oor_round_up(from, OOR_FRAME_ALIGN);
     for (uint64_t i = from - base; !*nonzero && i < size; i++) *nonzero = data[i] != 0;
     while (*nonzero && at - base + OOR_FRAME_HEADER_SIZE <= size) {
@@ -139,7 +140,8 @@ static void search_rest(const uint8_t *data, size_t size, uint64_t base, uint64_
 static void search_all_rest(const segment *s, oor_segment_info *info) {
     int nonzero = 0;
     if (info->end < s->size)
-        search_rest(s->data + info->end, s->size - (size_t)info->end, info->end, info->end, s->salt, info, &nonzero);
+        search_rest(s->data + info->end, s->size - (size_t)info->end, info->end, info->end, s->salt,
+                    info, &nonzero);
     if (nonzero && info->ended == OOR_END_ZEROS) info->ended = OOR_END_BAD;
     size_t size;
     const uint8_t *tail = oor_tail_at(s->tail, s->id.number, info->end, &size);
@@ -147,20 +149,23 @@ static void search_all_rest(const segment *s, oor_segment_info *info) {
     if (tail) search_rest(tail, size, info->end, info->end, s->salt, info, &tail_nonzero);
 }
 
-int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
-                        const oor_tail *tail, oor_segment_info *out) {
+int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number,
+                        uint64_t epoch, const oor_tail *tail, oor_segment_info *out) {
     segment s;
     int rc = segment_read(&s, path, database_id, number, epoch, tail);
     if (rc < 0) return rc;
-    *out = (oor_segment_info){.number = number, .file_size = s.size, .header = s.header_state,
-                              .header_in_tail = s.header_in_tail, .end = OOR_SEGMENT_HEADER_SIZE};
+    *out = (oor_segment_info){.number = number,
+                              .file_size = s.size,
+                              .header = s.header_state,
+                              .header_in_tail = s.header_in_tail,
+                              .end = OOR_SEGMENT_HEADER_SIZE};
     if (s.header_state == OOR_HEADER_GOOD) {
         out->epoch = s.header.epoch;
         out->first_lsn = s.header.first_lsn;
         out->previous_segment = s.header.previous_segment;
         out->previous_last_lsn = s.header.previous_last_lsn;
-        /* Besides what the segment can hold, both halves of the tail may have held mutations of the next
-         * one, whose header was not written yet. */
+        /* Besides what the segment can hold, both halves of the tail may have held mutations of the
+         * next one, whose header was not written yet. */
         uint64_t room = (s.header.size > s.size ? s.header.size : s.size) + 2 * s.header.tail_size;
         out->lsn_bound = s.header.new_lsn + room / OOR_OP_HEADER_SIZE + 1;
         walk(&s, out);
@@ -171,7 +176,7 @@ int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t n
     return 0;
 }
 
-/* ---- redo ------------------------------------------------------------------------------------- */
+/* ---- redo ------------------------------------------------------------------------------------ */
 
 int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
                      const oor_tail *tail, uint64_t after_lsn, int salvage, oor_walscan **out) {
@@ -180,7 +185,8 @@ int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t numb
     memcpy(scan->database_id, database_id, sizeof scan->database_id);
     int rc = segment_read(&scan->file, path, scan->database_id, number, epoch, tail);
     if (rc >= 0 && scan->file.header_state != OOR_HEADER_GOOD && !salvage)
-        rc = oor_fail(OOR_E_CORRUPT, path, "segment %llu has no header that verifies", (unsigned long long)number);
+        rc = oor_fail(OOR_E_CORRUPT, path, "segment %llu has no header that verifies",
+                      (unsigned long long)number);
     if (rc < 0) {
         oor_walscan_close(scan);
         return rc;
@@ -213,32 +219,40 @@ static int keep_frame(oor_walscan *scan, const oor_frame *frame) {
     return 0;
 }
 
-static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset, oor_buffer *out) {
+static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset,
+                      oor_buffer *out) {
     size_t room = (size_t)frame->op_count * 2 * OOR_PICKLE_BYTES_ROOM + OOR_PICKLE_FRAME_ROOM;
     int rc = oor_buffer_reserve(out, frame->body_size + room);
     if (rc < 0) return rc;
     size_t at = 0;
     uint64_t ops = 0;
     oor_op op;
-    while ((rc = oor_op_decode(frame->body, frame->body_size, &at, &op)) > 0 && ops++ < frame->op_count) {
+    while ((rc = oor_op_decode(frame->body, frame->body_size, &at, &op)) > 0 &&
+           ops++ < frame->op_count) {
         oor_pickle_bytes(out, op.key, op.key_size);
         if (op.value) oor_pickle_bytes(out, op.value, op.value_size);
         else oor_pickle_raw(out, "N", 1);
     }
     if (rc != 0 || ops != frame->op_count) {
-        oor_fail(OOR_E_CORRUPT, scan->path, "a frame that verifies does not hold the %u operations it states",
+        oor_fail(OOR_E_CORRUPT, scan->path,
+                 "a frame that verifies does not hold the %u operations it states",
                  frame->op_count);
-        return oor_fail_at(scan->file.id.number, offset, frame->first_lsn, frame->first_lsn + frame->op_count - 1);
+        return oor_fail_at(scan->file.id.number, offset, frame->first_lsn,
+                           frame->first_lsn + frame->op_count - 1);
     }
     return 0;
 }
 
-/* Salvage: the next place behind one that does not verify where a frame that goes on does.  Returns 1 and
- * notes what is missing, or 0 when there is none. */
+/* Salvage: the next place behind one that does not verify where a frame that goes on does.  Returns
+ * 1 and notes what is missing, or 0 when there is none. */
 static int find_next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_frame *frame) {
-    uint64_t expected = scan->expected_lsn > scan->after_lsn ? scan->expected_lsn : scan->after_lsn + 1;
-    for (uint64_t at = scan->at; at + OOR_FRAME_HEADER_SIZE <= scan->file.size; at += OOR_FRAME_ALIGN) {
-        if (!oor_frame_decode(scan->file.data + at, scan->file.size - (size_t)at, scan->file.salt, at, frame)) continue;
+    uint64_t expected =
+        scan->expected_lsn > scan->after_lsn ? scan->expected_lsn : scan->after_lsn + 1;
+    for (uint64_t at = scan->at; at + OOR_FRAME_HEADER_SIZE <= scan->file.size;
+         at += OOR_FRAME_ALIGN) {
+        if (!oor_frame_decode(scan->file.data + at, scan->file.size - (size_t)at, scan->file.salt,
+                              at, frame))
+            continue;
         if (frame->first_lsn < scan->expected_lsn) continue;
         chunk->lost_offset = scan->at;
         chunk->lost_first_lsn = frame->first_lsn > expected ? expected : 0;
@@ -249,7 +263,8 @@ static int find_next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_fram
     return 0;
 }
 
-/* The next frame of the walk; in salvage, past bytes that do not verify, at the start of a chunk only. */
+/* The next frame of the walk; in salvage, past bytes that do not verify, at the start of a chunk
+ * only. */
 static int next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_frame *frame) {
     if (frame_at(&scan->file, scan->at, scan->expected_lsn, frame)) return 1;
     if (!scan->salvage || chunk->frames || chunk->lost_offset) return 0;
