@@ -1,9 +1,10 @@
 """Analysis: the first phase of recovery. It only reads, and ends in a plan that can be printed.
 
-Where does the log end? At the first frame that is not there, if nothing proves that it once was. Proof is:
-a later frame that states a higher durable LSN, the header of a later segment (it is written only when the
-segment before is durable), or the manifest's own durable LSN. With proof it is not a torn tail but
-corruption: an acknowledged write is gone, and the plan carries the error instead of an end.
+Where does the log end? At the first frame that is not there, if nothing proves that it once was.
+Proof is: a later frame that states a higher durable LSN, the header of a later segment (it is
+written only when the segment before is durable), or the manifest's own durable LSN. With proof it
+is not a torn tail but corruption: an acknowledged write is gone, and the plan carries the error
+instead of an end.
 """
 
 from __future__ import annotations
@@ -63,9 +64,9 @@ class RecoveryPlan:
 def analyze(directory: str) -> RecoveryPlan:
     """Read the manifest and every live segment; change nothing.
 
-    Raises CorruptionError if CURRENT or the manifest is damaged, FormatError for a version this build does
-    not read, StorageError if a file cannot be read (which is never taken for the end of the log).
-    Cost: one pass over the live log.
+    Raises CorruptionError if CURRENT or the manifest is damaged, FormatError for a version this
+    build does not read, StorageError if a file cannot be read (which is never taken for the end of
+    the log). Cost: one pass over the live log.
     """
     manifest = read_manifest(directory)
     state = manifest.state
@@ -74,8 +75,13 @@ def analyze(directory: str) -> RecoveryPlan:
     tail = Tail(directory, state.database_id, state.epoch)
     # Closed in order, the tables hold everything and nothing of the log is needed.
     needed = not state.closed or state.flushed_lsn < state.durable_lsn
-    numbers = sorted(number for number in found[FileKind.SEGMENT] if needed and number >= state.log_start)
-    infos = [inspect_segment(directory, number, state.database_id, state.epoch, tail) for number in numbers]
+    numbers = sorted(
+        number for number in found[FileKind.SEGMENT] if needed and number >= state.log_start
+    )
+    infos = [
+        inspect_segment(directory, number, state.database_id, state.epoch, tail)
+        for number in numbers
+    ]
     _check_formats(directory, infos)
     live, problem = _follow(directory, state, infos, needed)
     end = max(live[-1].next_lsn - 1 if live else 0, state.flushed_lsn)
@@ -84,7 +90,11 @@ def analyze(directory: str) -> RecoveryPlan:
     spared = {names.segment_name(info.number) for info in live}
     spared |= {names.table_name(number) for number in state.tables}
     spared |= {names.manifest_name(manifest.number), names.CURRENT, names.LOCK, names.TAIL}
-    orphans = [name for name in listing if name not in spared and names.parse(name)[0] is not FileKind.FOREIGN]
+    orphans = [
+        name
+        for name in listing
+        if name not in spared and names.parse(name)[0] is not FileKind.FOREIGN
+    ]
     return RecoveryPlan(
         directory=directory,
         manifest=manifest,
@@ -94,14 +104,19 @@ def analyze(directory: str) -> RecoveryPlan:
         log_end_lsn=end,
         next_lsn=_next_lsn(state, live, infos, end),
         next_segment=max({state.log_start} | found[FileKind.SEGMENT] | found[FileKind.SPARE]) + 1,
-        next_number=max({state.next_number - 1} | found[FileKind.TABLE] | found[FileKind.MANIFEST]) + 1,
+        next_number=max({state.next_number - 1} | found[FileKind.TABLE] | found[FileKind.MANIFEST])
+        + 1,
         redo_frames=sum(info.frames for info in live if info.next_lsn - 1 > state.flushed_lsn),
         redo_bytes=sum(
-            info.end - lib.OOR_SEGMENT_HEADER_SIZE if problem is None else max(info.end, info.file_size)
+            info.end - lib.OOR_SEGMENT_HEADER_SIZE
+            if problem is None
+            else max(info.end, info.file_size)
             for info in live
             if info.next_lsn - 1 > state.flushed_lsn or problem is not None
         ),
-        torn_bytes=live[-1].file_size - live[-1].end if live and live[-1].ended == lib.OOR_END_BAD else 0,
+        torn_bytes=live[-1].file_size - live[-1].end
+        if live and live[-1].ended == lib.OOR_END_BAD
+        else 0,
         problem=problem,
     )
 
@@ -119,7 +134,8 @@ def _check_formats(directory: str, infos: list[SegmentInfo]) -> None:
 def _follow(
     directory: str, state: ManifestState, infos: list[SegmentInfo], needed: bool
 ) -> tuple[list[SegmentInfo], CorruptionError | None]:
-    """The segments that continue each other from the manifest's log start on, and what is wrong, if anything.
+    """The segments that continue each other from the manifest's log start on, and what is wrong, if
+    anything.
 
     `needed`: the log was not closed in order, so its first segment must be there, with its header.
     """
@@ -131,7 +147,7 @@ def _follow(
         number = info if isinstance(info, int) else info.number
         if problem is None:
             problem = CorruptionError(
-                f"{what}; run `oor verify`, restore a backup, or open with recovery=\"salvage\"",
+                f'{what}; run `oor verify`, restore a backup, or open with recovery="salvage"',
                 path=os.path.join(directory, names.segment_name(number)),
                 segment=number,
                 offset=offset,
@@ -146,23 +162,38 @@ def _follow(
         wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, max(first, 0))
     for info in infos:
         if not info.begun:
-            if info.frames_found or info.number < last_begun or needed and info.number == state.log_start:
+            if (
+                info.frames_found
+                or info.number < last_begun
+                or (needed and info.number == state.log_start)
+            ):
                 expected = live[-1].next_lsn if live else state.flushed_lsn + 1
                 wrong(
-                    info, f"the segment's header is {info.header_text}, and the log goes on", expected, info.highest_lsn
+                    info,
+                    f"the segment's header is {info.header_text}, and the log goes on",
+                    expected,
+                    info.highest_lsn,
                 )
                 live.append(info)
             continue
         before = live[-1] if live else None
         if info.header_in_tail and not _continues(before, info):
-            # The tail's pages reach the disk in any order: this one did, those of the log before it did not.
+            # The tail's pages reach the disk in any order: this one did, those of the log before it
+            # did not.
             continue
         if before is None:
             floor = max(state.flushed_lsn + 1, state.next_lsn)
             if info.number != state.log_start or info.first_lsn > floor:
-                wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, info.first_lsn - 1)
+                wrong(
+                    state.log_start,
+                    "a segment is missing",
+                    state.flushed_lsn + 1,
+                    info.first_lsn - 1,
+                )
         elif info.previous_segment != before.number:
-            wrong(info.previous_segment, "a segment is missing", before.next_lsn, info.first_lsn - 1)
+            wrong(
+                info.previous_segment, "a segment is missing", before.next_lsn, info.first_lsn - 1
+            )
         elif before.begun and before.next_lsn - 1 < info.previous_last_lsn:
             wrong(
                 before,
@@ -172,7 +203,13 @@ def _follow(
                 before.end,
             )
         if info.promised_lsn >= info.next_lsn:
-            wrong(info, "frames that were durable do not verify", info.next_lsn, info.promised_lsn, info.end)
+            wrong(
+                info,
+                "frames that were durable do not verify",
+                info.next_lsn,
+                info.promised_lsn,
+                info.end,
+            )
         live.append(info)
     end = live[-1].next_lsn - 1 if live else 0
     if max(end, state.flushed_lsn) < state.durable_lsn:
@@ -202,7 +239,9 @@ def _numbers_by_kind(listing: list[str]) -> dict[FileKind, set[int]]:
     return found
 
 
-def _missing_tables(directory: str, state: ManifestState, found: set[int]) -> CorruptionError | None:
+def _missing_tables(
+    directory: str, state: ManifestState, found: set[int]
+) -> CorruptionError | None:
     missing = sorted(set(state.tables) - found)
     if not missing:
         return None
@@ -215,7 +254,9 @@ def _missing_tables(directory: str, state: ManifestState, found: set[int]) -> Co
     )
 
 
-def _next_lsn(state: ManifestState, live: list[SegmentInfo], infos: list[SegmentInfo], end: int) -> int:
+def _next_lsn(
+    state: ManifestState, live: list[SegmentInfo], infos: list[SegmentInfo], end: int
+) -> int:
     """Above every LSN that was given, also by frames that never reached the disk."""
     candidates = [end + 1, state.next_lsn, state.durable_lsn + 1]
     if not state.closed:

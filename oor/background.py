@@ -1,7 +1,7 @@
 """The two threads of an open store: one flushes and makes checkpoints, one compacts.
 
-They hold no lock across a sync and never call the user's code. A full disk makes them wait and try again;
-any other failure turns the store read-only.
+They hold no lock across a sync and never call the user's code. A full disk makes them wait and try
+again; any other failure turns the store read-only.
 """
 
 from __future__ import annotations
@@ -57,7 +57,10 @@ class Background:
 
     def start(self) -> None:
         """Start both threads."""
-        for target, name in ((self._flush_loop, "oor-flush"), (self._compaction_loop, "oor-compaction")):
+        for target, name in (
+            (self._flush_loop, "oor-flush"),
+            (self._compaction_loop, "oor-compaction"),
+        ):
             thread = threading.Thread(target=target, name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
@@ -99,7 +102,9 @@ class Background:
                 if not self._stopping and is_due(state, last_checkpoint):
                     done = checkpoint(state)
                     self.checkpoints += 1
-                    logger.debug("checkpoint at LSN %d: %d segments freed", done.lsn, done.segments_freed)
+                    logger.debug(
+                        "checkpoint at LSN %d: %d segments freed", done.lsn, done.segments_freed
+                    )
             except DiskFullError as error:
                 logger.warning("a flush waits for room: %s", error)
                 state.wait_for_room(RETRY_SECONDS)
@@ -153,9 +158,18 @@ class Background:
     def _run(self, job: Job, cancel: Cancel) -> None:
         """Merge, install, and only then remove what the merge replaced."""
         state = self._state
-        edit = run(job, state.view.version, state.directory, state.manifest.new_number, self._options, cancel)
+        edit = run(
+            job,
+            state.view.version,
+            state.directory,
+            state.manifest.new_number,
+            self._options,
+            cancel,
+        )
         opened = {
-            meta.number: Table.open(state.directory, meta, state.cache) for _, meta in edit.add if not job.moves
+            meta.number: Table.open(state.directory, meta, state.cache)
+            for _, meta in edit.add
+            if not job.moves
         }
         state.install(edit, opened)
         self.compactions += 1

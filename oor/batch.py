@@ -15,7 +15,10 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 def as_bytes(data: BytesLike) -> bytes:
-    """`data` as bytes of its own, so that nobody changes them later. TypeError if it has no buffer."""
+    """`data` as bytes of its own, so that nobody changes them later.
+
+    TypeError if it has no buffer.
+    """
     return data if type(data) is bytes else bytes(memoryview(data))
 
 
@@ -28,7 +31,8 @@ def all_bytes(items: Iterable[BytesLike]) -> list[bytes]:
 class WriteBatch:
     """Puts and deletes that become visible and durable together, or not at all.
 
-    Later mutations of a key win over earlier ones. Not for two threads at once. Cost: a list append each.
+    Later mutations of a key win over earlier ones. Not for two threads at once. Cost: a list append
+    each.
     """
 
     __slots__ = ("keys", "size", "values")
@@ -80,7 +84,8 @@ Pairs: TypeAlias = (
 
 
 def split(pairs: Pairs) -> tuple[list[bytes], list[bytes | None], dict[bytes, bytes | None]]:
-    """Keys and values of a batch in any of its forms, as bytes of their own, and what they add up to.
+    """Keys and values of a batch in any of its forms, as bytes of their own, and what they add up
+    to.
 
     A key that comes twice is in the lists twice. In bulk, about 110 ns a pair; 30 ns of a dict.
     """

@@ -1,7 +1,8 @@
 """Checkpoints: the log is cut behind what the tables hold, so that redo stays short.
 
-A checkpoint is fuzzy: writers go on while it flushes what was committed before it began. It ends with a
-manifest edit that says where redo starts; segments before that are freed after the edit is durable.
+A checkpoint is fuzzy: writers go on while it flushes what was committed before it began. It ends
+with a manifest edit that says where redo starts; segments before that are freed after the edit is
+durable.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ class Checkpoint:
 def checkpoint(state: State) -> Checkpoint:
     """Flush, note where redo starts, free the log before it.
 
-    Cost: a flush, a rotation of the log and one manifest edit; a writer waits for the rotation at most.
+    Cost: a flush, a rotation of the log and one manifest edit; a writer waits for the rotation at
+    most.
     """
     began = now()
     lsn = state.log.next_lsn() - 1
@@ -38,7 +40,9 @@ def checkpoint(state: State) -> Checkpoint:
     # Leave the current segment too, so that what remains of the log holds nothing that is flushed.
     state.log.rotate()
     edit = VersionEdit(
-        checkpoint_lsn=lsn, flushed_lsn=flushed_lsn, log_start=state.log.first_needed_segment(flushed_lsn)
+        checkpoint_lsn=lsn,
+        flushed_lsn=flushed_lsn,
+        log_start=state.log.first_needed_segment(flushed_lsn),
     )
     state.install(edit, {})
     state.log.release(flushed_lsn)

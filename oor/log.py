@@ -1,4 +1,7 @@
-"""The write-ahead log as the engine sees it: appends, syncs, segments. The work is in csrc/wal*.c."""
+"""The write-ahead log as the engine sees it: appends, syncs, segments.
+
+The work is in csrc/wal*.c.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from oor import names
-from oor.native import Buffer, Columns, TOMBSTONE, check, ffi, lib, owned
+from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib, owned
 from oor.options import Options
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """One file of the log. `last_lsn` is 0 while it is the current one; `begun`: its header is durable."""
+    """One file of the log.
+
+    `last_lsn` is 0 while it is the current one; `begun`: its header is durable.
+    """
 
     number: int
     first_lsn: int
@@ -73,11 +79,15 @@ class Log:
         raw.first_lsn = first_lsn
         raw.next_lsn = next_lsn
         raw.segment_size = _whole_blocks(options.segment_bytes)
-        raw.tail_size = min(_whole_blocks(options.tail_bytes), raw.segment_size - lib.OOR_SEGMENT_HEADER_SIZE)
+        raw.tail_size = min(
+            _whole_blocks(options.tail_bytes), raw.segment_size - lib.OOR_SEGMENT_HEADER_SIZE
+        )
         raw.flags = (0 if options.direct_io else lib.OOR_WAL_BUFFERED) | (
             lib.OOR_WAL_BLOCK_PADDING if options.wal_block_padding else 0
         )
-        raw.sync_interval_us = 0 if options.durability == "os" else round(options.sync_interval * 1e6)
+        raw.sync_interval_us = (
+            0 if options.durability == "os" else round(options.sync_interval * 1e6)
+        )
         raw.spare_segments = options.spare_segments
         raw.commit_delay_us = round(options.commit_delay * 1e6)
         raw.max_unsynced_bytes = options.max_unsynced_bytes
@@ -87,7 +97,9 @@ class Log:
         self.raw: Any = owned(out[0], lib.oor_wal_free)
 
     def copy(self, scan: SegmentScan) -> None:
-        """Bring the frames of the chunk that `scan` returned last into this log, with their LSNs."""
+        """Bring the frames of the chunk that `scan` returned last into this log, with their
+        LSNs.
+        """
         check(lib.oor_wal_copy(self.raw, scan.raw))
 
     def finish_copy(self) -> None:
@@ -149,14 +161,17 @@ class Log:
             count = check(lib.oor_wal_segments(self.raw, raw, room))
             if count <= room:
                 return [
-                    Segment(s.number, s.first_lsn, s.last_lsn, s.size, bool(s.begun)) for s in raw[0:count]
+                    Segment(s.number, s.first_lsn, s.last_lsn, s.size, bool(s.begun))
+                    for s in raw[0:count]
                 ]
             room = 2 * count
 
     def first_needed_segment(self, flushed_lsn: int) -> int:
-        """The number of the oldest segment that redo needs when everything up to `flushed_lsn` is in tables.
+        """The number of the oldest segment that redo needs when everything up to `flushed_lsn` is
+        in tables.
 
-        That is the first one that holds a higher LSN, or the last one that recovery could start from.
+        That is the first one that holds a higher LSN, or the last one that recovery could start
+        from.
         """
         segments = [segment for segment in self.segments() if segment.begun]
         return next((s.number for s in segments if s.last_lsn > flushed_lsn), segments[-1].number)
@@ -177,7 +192,10 @@ class Log:
         check(lib.oor_wal_seal(self.raw))
 
     def close(self) -> None:
-        """Stop the log's threads and close its files; later calls raise ClosedError. Does not sync."""
+        """Stop the log's threads and close its files; later calls raise ClosedError.
+
+        Does not sync.
+        """
         lib.oor_wal_close(self.raw)
 
 
@@ -268,7 +286,9 @@ class Tail:
         self.raw = owned(out[0], lib.oor_tail_free)
 
 
-def inspect_segment(directory: str, number: int, database_id: bytes, epoch: int, tail: Tail) -> SegmentInfo:
+def inspect_segment(
+    directory: str, number: int, database_id: bytes, epoch: int, tail: Tail
+) -> SegmentInfo:
     """Read one segment whole, verifying every frame. StorageError if it cannot be read."""
     info = ffi.new("oor_segment_info *")
     path = os.fsencode(os.path.join(directory, names.segment_name(number)))
@@ -292,7 +312,11 @@ class SegmentScan:
     ) -> None:
         out = ffi.new("oor_walscan **")
         path = os.fsencode(os.path.join(directory, names.segment_name(number)))
-        check(lib.oor_walscan_open(path, database_id, number, epoch, tail.raw, after_lsn, salvage, out))
+        check(
+            lib.oor_walscan_open(
+                path, database_id, number, epoch, tail.raw, after_lsn, salvage, out
+            )
+        )
         self.raw = owned(out[0], lib.oor_walscan_close)
         self._tail = tail
         self._number = number

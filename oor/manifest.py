@@ -1,14 +1,15 @@
 """The manifest: the log of edits that says which tables are live and where redo starts.
 
     manifest := line*
-    line     := crc:8 hex digits, space, JSON of one object, newline       crc = masked CRC32C of the JSON
+    line     := crc:8 hex digits, space, JSON of one object, newline
+    crc      =  masked CRC32C of the JSON
     first    := {"n": 0, "format": 1, "id": 32 hex digits, "edit": the whole state}
     other    := {"n": the line's index, "edit": a VersionEdit}
     CURRENT  := crc:8 hex digits, space, name of the manifest, newline
 
-A line is synced before the next is written, so a line that does not verify is the torn end of the file
-only if none behind it does. A new manifest is whole and durable, its name too, before CURRENT names it.
-docs/formats/manifest.md has a worked example.
+A line is synced before the next is written, so a line that does not verify is the torn end of the
+file only if none behind it does. A new manifest is whole and durable, its name too, before CURRENT
+names it. docs/formats/manifest.md has a worked example.
 """
 
 from __future__ import annotations
@@ -79,12 +80,22 @@ class ManifestState:
         """Apply one edit. CorruptionError if it adds what is there or removes what is not."""
         for number in edit.remove:
             if self.tables.pop(number, None) is None:
-                raise CorruptionError(f"the manifest removes table {number}, which is not live", path=where)
+                raise CorruptionError(
+                    f"the manifest removes table {number}, which is not live", path=where
+                )
         for level, meta in edit.add:
             if meta.number in self.tables:
                 raise CorruptionError(f"the manifest adds table {meta.number} twice", path=where)
             self.tables[meta.number] = (level, meta)
-        for name in ("epoch", "next_number", "flushed_lsn", "log_start", "next_lsn", "durable_lsn", "checkpoint_lsn"):
+        for name in (
+            "epoch",
+            "next_number",
+            "flushed_lsn",
+            "log_start",
+            "next_lsn",
+            "durable_lsn",
+            "checkpoint_lsn",
+        ):
             value = getattr(edit, name)
             if value is not None:
                 if value < getattr(self, name):
@@ -151,7 +162,9 @@ _DAMAGED = "a line of the manifest does not verify, and later ones do"
 
 
 def _ends_in_a_line(line: bytes) -> bool:
-    """Whether a line that verifies stands behind bytes that do not: the newline between them was damaged."""
+    """Whether a line that verifies stands behind bytes that do not: the newline between them was
+    damaged.
+    """
     at = line.find(b" {", 9)
     while at >= 0:
         if at >= 8 and decode_line(line[at - 8 :]) is not None:
@@ -166,7 +179,8 @@ def _whole_lines(path: str, data: bytes) -> tuple[list[dict[str, Any]], int]:
     offset = end = 0
     bad: int | None = None
     for line in data.split(b"\n"):
-        # The last piece is what stands behind the last newline: no line unless the newline is there.
+        # The last piece is what stands behind the last newline: no line unless the newline is
+        # there.
         whole = offset + len(line) < len(data)
         content = decode_line(line) if whole else None
         if content is None:
@@ -185,19 +199,25 @@ def _whole_lines(path: str, data: bytes) -> tuple[list[dict[str, Any]], int]:
 def _fold_lines(path: str, contents: list[dict[str, Any]]) -> ManifestState:
     first = contents[0]
     if first.get("format") != FORMAT:
-        raise FormatError(f"manifest format {first.get('format')!r}; this build reads {FORMAT}", path=path)
+        raise FormatError(
+            f"manifest format {first.get('format')!r}; this build reads {FORMAT}", path=path
+        )
     try:
         state = ManifestState(bytes.fromhex(first["id"]))
         if len(state.database_id) != 16:
             raise ValueError("an id has 16 bytes")
         for index, content in enumerate(contents):
             if content["n"] != index:
-                raise CorruptionError(f"line {index} of the manifest says it is line {content['n']}", path=path)
+                raise CorruptionError(
+                    f"line {index} of the manifest says it is line {content['n']}", path=path
+                )
             state.fold(VersionEdit.from_json(content["edit"]), path)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, OorError):
             raise
-        raise CorruptionError(f"a manifest line verifies and makes no sense: {error!r}", path=path) from error
+        raise CorruptionError(
+            f"a manifest line verifies and makes no sense: {error!r}", path=path
+        ) from error
     return state
 
 
@@ -205,8 +225,8 @@ class Manifest:
     """The manifest in force, open for edits.
 
     Threads: `append` by one caller at a time (the engine's manifest lock); `new_number` by anyone.
-    Invariant: `state` is what the durable lines add up to; a line that may be torn is never followed by
-    another in the same file.
+    Invariant: `state` is what the durable lines add up to; a line that may be torn is never
+    followed by another in the same file.
     """
 
     def __init__(self, directory: str, number: int, state: ManifestState) -> None:
@@ -223,7 +243,9 @@ class Manifest:
 
     @classmethod
     def create(cls, directory: str, number: int, state: ManifestState) -> Manifest:
-        """Write a new manifest that holds `state` and make CURRENT name it: the commit point of an open."""
+        """Write a new manifest that holds `state` and make CURRENT name it: the commit point of an
+        open.
+        """
         state.next_number = max(state.next_number, number + 1)
         manifest = cls(directory, number, state)
         manifest._write_anew(number)
@@ -239,11 +261,13 @@ class Manifest:
     def append(self, edit: VersionEdit) -> None:
         """Make one edit durable, with the file numbers given so far.
 
-        DiskFullError leaves everything as it was, and the next append writes a new manifest. After any
-        other failure the edit is indeterminate and every later append raises FailedError.
+        DiskFullError leaves everything as it was, and the next append writes a new manifest. After
+        any other failure the edit is indeterminate and every later append raises FailedError.
         """
         if self._failure is not None:
-            raise FailedError(f"the manifest takes no more edits since: {self._failure}", path=self.path)
+            raise FailedError(
+                f"the manifest takes no more edits since: {self._failure}", path=self.path
+            )
         rolls = self._torn or self._size > ROLL_BYTES
         number = self.new_number() if rolls else self.number
         edit = replace(edit, next_number=self._next_number)
@@ -292,7 +316,12 @@ class Manifest:
     def _write_anew(self, number: int) -> None:
         path = os.path.join(self._directory, names.manifest_name(number))
         line = encode_line(
-            {"n": 0, "format": FORMAT, "id": self.state.database_id.hex(), "edit": self.state.whole().to_json()}
+            {
+                "n": 0,
+                "format": FORMAT,
+                "id": self.state.database_id.hex(),
+                "edit": self.state.whole().to_json(),
+            }
         )
         file = native.File(path, native.WRITE | native.CREATE | native.EXCLUSIVE)
         try:
@@ -307,7 +336,13 @@ class Manifest:
             raise
         if self._file is not None:
             self._file.close()
-        self._file, self._size, self.lines, self.number, self._torn = file, len(line), 1, number, False
+        self._file, self._size, self.lines, self.number, self._torn = (
+            file,
+            len(line),
+            1,
+            number,
+            False,
+        )
 
     @property
     def path(self) -> str:

@@ -21,7 +21,8 @@ TAIL = "TAIL"
 
 _DIGITS = 12
 _PATTERN = re.compile(
-    rf"(?:MANIFEST-(?P<manifest>\d{{{_DIGITS},20}})|(?P<number>\d{{{_DIGITS},20}})\.(?P<suffix>wal|spare|sst))"
+    rf"MANIFEST-(?P<manifest>\d{{{_DIGITS},20}})"
+    rf"|(?P<number>\d{{{_DIGITS},20}})\.(?P<suffix>wal|spare|sst)"
 )
 
 

@@ -1,8 +1,9 @@
 """The border to the C half: the only module that imports the compiled one.
 
-It turns negative codes into exceptions, owns the handles that C gives out, and offers the door to the
-disk (csrc/io.c) to the few Python rooms that need files of their own. A call costs 50 to 100 ns and
-drops the interpreter lock; a `bytes` argument adds 120 ns, so bulk work crosses once with columns.
+It turns negative codes into exceptions, owns the handles that C gives out, and offers the door to
+the disk (csrc/io.c) to the few Python rooms that need files of their own. A call costs 50 to 100 ns
+and drops the interpreter lock; a `bytes` argument adds 120 ns, so bulk work crosses once with
+columns.
 """
 
 from __future__ import annotations
@@ -48,7 +49,10 @@ _BY_CODE: dict[int, type[OorError]] = {
 }
 
 loads = pickle.loads
-"""Reads what csrc/pickle.h wrote. Never given bytes that a disk or a user supplied as they stand."""
+"""Reads what csrc/pickle.h wrote.
+
+Never given bytes that a disk or a user supplied as they stand.
+"""
 
 
 def _error(code: int) -> BaseException:
@@ -124,7 +128,9 @@ class Columns:
             self.value_sizes = array("I", [TOMBSTONE if v is None else len(v) for v in values])
 
     def arguments(self) -> tuple[Any, ...]:
-        """(count, keys, keys_size, key_sizes, values, values_size, value_sizes), as C takes them."""
+        """(count, keys, keys_size, key_sizes, values, values_size, value_sizes), as C takes
+        them.
+        """
         return (
             self.count,
             self.keys,

@@ -1,13 +1,17 @@
 """Recovery: analysis, redo, undo.
 
-0. What the page cache shows may not be on the disk: segments, tables and the directory are synced first.
-1. Analysis (oor.analysis) reads and plans.
-2. Redo applies the frames above the flushed LSN to a fresh memtable, in order. What it replays is made
-   durable anew before anything is served: copied forward into the first segment of the new epoch, or, if
-   it is more than a memtable holds, flushed to tables.
-3. The new manifest is the commit point: it names the tables, the new epoch and the new segment at once.
-   A crash before it leaves the old log whole for the next recovery; after it the old log is not needed.
-4. Undo removes what no manifest names. No uncommitted data is ever on disk, so only files are undone.
+0. What the page cache shows may not be on the disk: segments, tables and the directory are synced
+first. 1. Analysis (oor.analysis) reads and plans.
+2. Redo applies the frames above the flushed LSN to a fresh memtable, in order. What it replays is
+made
+   durable anew before anything is served: copied forward into the first segment of the new epoch,
+   or, if it is more than a memtable holds, flushed to tables.
+3. The new manifest is the commit point: it names the tables, the new epoch and the new segment at
+once.
+   A crash before it leaves the old log whole for the next recovery; after it the old log is not
+   needed.
+4. Undo removes what no manifest names. No uncommitted data is ever on disk, so only files are
+undone.
 """
 
 from __future__ import annotations
@@ -54,7 +58,9 @@ class RecoveryReport:
     flushed_lsn: int = 0
     """Everything up to here was in tables already."""
     expected_lsn: int = 0
-    """What the disk itself promises at least: the highest durable LSN that anything on it states."""
+    """What the disk itself promises at least: the highest durable LSN that anything on it
+    states.
+    """
     recovered_lsn: int = 0
     """Everything up to here is there."""
     next_lsn: int = 1
@@ -104,8 +110,9 @@ class _Redo:
 def recover(directory: str, options: Options) -> Recovered:
     """Bring the store in `directory` to the state before the crash; makes it if there is none.
 
-    Raises CorruptionError when an acknowledged write is missing (unless options.recovery is "salvage"),
-    FormatError, StorageError, DiskFullError. Whatever is raised, the next attempt finds what this one found.
+    Raises CorruptionError when an acknowledged write is missing (unless options.recovery is
+    "salvage"), FormatError, StorageError, DiskFullError. Whatever is raised, the next attempt finds
+    what this one found.
     """
     if not native.exists(os.path.join(directory, names.CURRENT)):
         _refuse_without_current(directory)
@@ -170,12 +177,15 @@ def _sync_all(directory: str) -> None:
 
 
 def _refuse_without_current(directory: str) -> None:
-    """A crash while a store is made leaves no CURRENT, and neither a table nor a tail, which come after it."""
+    """A crash while a store is made leaves no CURRENT, and neither a table nor a tail, which come
+    after it.
+    """
     for name in native.list_dir(directory):
         kind, number = names.parse(name)
         if kind in (FileKind.TABLE, FileKind.TAIL) or (kind is FileKind.MANIFEST and number > 1):
             raise CorruptionError(
-                f"there is no CURRENT, but {name}: a file of the store was removed; restore a backup",
+                f"there is no CURRENT, but {name}: a file of the store was removed; "
+                "restore a backup",
                 path=os.path.join(directory, names.CURRENT),
             )
 
@@ -196,7 +206,14 @@ def _create(directory: str, options: Options) -> Recovered:
     native.sync_dir(directory)
     database_id = secrets.token_bytes(16)
     log = Log(
-        directory, database_id=database_id, epoch=1, first_segment=1, first_lsn=1, next_lsn=1, room=0, options=options
+        directory,
+        database_id=database_id,
+        epoch=1,
+        first_segment=1,
+        first_lsn=1,
+        next_lsn=1,
+        room=0,
+        options=options,
     )
     try:
         log.finish_copy()
@@ -224,7 +241,9 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         database_id=state.database_id,
         epoch=state.epoch + 1,
         first_segment=plan.next_segment,
-        first_lsn=min(plan.redo_lsn, plan.next_lsn) if copies and plan.redo_bytes else plan.next_lsn,
+        first_lsn=min(plan.redo_lsn, plan.next_lsn)
+        if copies and plan.redo_bytes
+        else plan.next_lsn,
         next_lsn=plan.next_lsn,
         room=plan.redo_bytes + COPY_SLACK if copies and plan.redo_bytes else 0,
         options=options,
@@ -250,7 +269,9 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
 
 
 def _discard(plan: RecoveryPlan, redo: _Redo) -> None:
-    """Remove what a recovery made that did not reach its commit point: each attempt would fill the disk more."""
+    """Remove what a recovery made that did not reach its commit point: each attempt would fill the
+    disk more.
+    """
     with contextlib.suppress(OorError):
         if read_current(plan.directory) == plan.manifest.number:
             tables = [names.table_name(meta.number) for meta in redo.tables]
@@ -259,9 +280,16 @@ def _discard(plan: RecoveryPlan, redo: _Redo) -> None:
 
 
 def _replay(
-    scan: SegmentScan, redo: _Redo, plan: RecoveryPlan, options: Options, log: Log | None, numbers: object
+    scan: SegmentScan,
+    redo: _Redo,
+    plan: RecoveryPlan,
+    options: Options,
+    log: Log | None,
+    numbers: object,
 ) -> None:
-    """One segment into the memtable; into `log` too, or, without one, into tables when the memtable is full."""
+    """One segment into the memtable; into `log` too, or, without one, into tables when the
+    memtable is full.
+    """
     while (chunk := scan.next()) is not None:
         if chunk.loss is not None:
             redo.losses.append(chunk.loss)

@@ -1,4 +1,6 @@
-"""What the rooms of an open store share: the view, the log, the manifest, and who may change them."""
+"""What the rooms of an open store share: the view, the log, the manifest, and who may change
+them.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,10 @@ from oor.version import VersionEdit
 class State:
     """An open store, as commit, flush, compaction and checkpoint see it.
 
-    Locks, in the order in which they may be taken: `flush_lock` (one flush at a time), `manifest_lock`
-    (one edit at a time), `lock` (the commit lock: memtable order, the view). None of them is held across
-    a sync of the log.
+    Locks, in the order in which they may be taken: `flush_lock` (one flush at a time),
+    `manifest_lock`
+    (one edit at a time), `lock` (the commit lock: memtable order, the view). None of them is held
+    across a sync of the log.
     Invariants: (1) `view` is exchanged whole, under `lock`. (2) A table is in `view` only after the
     manifest that names it is durable. (3) After `failure` is set nothing is written.
     """
@@ -88,7 +91,8 @@ class State:
         """Raise FailedError if an earlier failure has ended writing."""
         if self.failure is not None:
             raise FailedError(
-                f"the store is read-only since a failure, open it again: {self.failure}", path=self.directory
+                f"the store is read-only since a failure, open it again: {self.failure}",
+                path=self.directory,
             )
 
     def check_readable(self) -> None:
@@ -103,9 +107,13 @@ class State:
         self.hindered = self.closed or self.failure is not None or behind
 
     def urgency(self) -> tuple[float, str]:
-        """How far "flush" or "compaction" is behind, and which: 0 not at all, 1 or more: writers wait."""
+        """How far "flush" or "compaction" is behind, and which: 0 not at all, 1 or more: writers
+        wait.
+        """
         view, options = self.view, self.options
-        flush = _share(len(view.immutables), options.max_immutables // 2 + 1, options.max_immutables)
+        flush = _share(
+            len(view.immutables), options.max_immutables // 2 + 1, options.max_immutables
+        )
         compaction = _share(view.version.table_count(0), options.l0_slowdown, options.l0_stop)
         return max((flush, "flush"), (compaction, "compaction"))
 
@@ -139,7 +147,9 @@ class State:
                 view = self.view
                 immutables = view.immutables
                 if flushed is not None:
-                    assert immutables and immutables[-1] is flushed, "memtables are flushed oldest first"
+                    assert immutables and immutables[-1] is flushed, (
+                        "memtables are flushed oldest first"
+                    )
                     immutables = immutables[:-1]
                 self.view = View(view.active, immutables, version)
                 self.flushed_lsn = self.manifest.state.flushed_lsn
@@ -150,7 +160,8 @@ class State:
     def _brought_up_to_date(self, edit: VersionEdit) -> VersionEdit:
         """The edit with what has happened since it was made: positions never go back.
 
-        A checkpoint and a flush may cross: the one that comes second has the older picture of the log.
+        A checkpoint and a flush may cross: the one that comes second has the older picture of the
+        log.
         """
         now = self.manifest.state
         positions = {
