@@ -160,6 +160,14 @@ int oor_cursor_next(oor_cursor *cursor) {
     return next_block(cursor);
 }
 
+int oor_cursor_move(oor_cursor *cursor, uint32_t entry_at) {
+    assert(cursor->valid && !cursor->reverse);
+    assert(entry_at > cursor->entry_at && entry_at <= cursor->block.count);
+    cursor->entries += entry_at - cursor->entry_at - 1;
+    cursor->entry_at = entry_at - 1;
+    return oor_cursor_next(cursor);
+}
+
 static int seek_end(oor_cursor *cursor) {
     cursor->table_at = cursor->reverse ? cursor->table_count - 1 : 0;
     cursor->block_at = cursor->reverse ? cursor->tables[cursor->table_at]->block_count - 1 : 0;

@@ -1,7 +1,7 @@
 /* merge.c: walks all tables of a version and one run of newer pairs as one ordered run of live
  * pairs.
  *
- * answer := list of (key value 0x86), or of key, as in pickle.h.  Nothing here is written to disk.
+ * What comes out is in sink.h.  Nothing here is written to disk.
  *
  * The tables' cursors stand in a heap, the next key in walking order on top and, of equal keys, the
  * newest.  The window's pairs are newer than any table's. */
@@ -9,7 +9,7 @@
 
 #include "cursor.h"
 #include "heap.h"
-#include "pickle.h"
+#include "sink.h"
 #include "version.h"
 
 /* The newer pairs, as given last. */
@@ -67,6 +67,7 @@ oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_
     merge->version = (oor_version *)(uintptr_t)version;
     oor_version_hold(merge->version);
     merge->flags = flags;
+    merge->newer.last = (flags & OOR_MERGE_NO_WINDOW) != 0;
     int reverse = (flags & OOR_MERGE_REVERSE) != 0;
     const uint8_t *low = flags & OOR_MERGE_HAS_START ? start_size ? start : nothing : NULL;
     const uint8_t *high = flags & OOR_MERGE_HAS_STOP ? stop_size ? stop : nothing : NULL;
@@ -146,58 +147,111 @@ static int is_past(const oor_merge *merge, const uint8_t *key, size_t key_size) 
     return merge->flags & OOR_MERGE_REVERSE ? order < 0 : order >= 0;
 }
 
-static int emit(const oor_merge *merge, oor_buffer *out, const uint8_t *key, uint32_t key_size,
-                const uint8_t *value, uint32_t value_size) {
-    int keys_only = (merge->flags & OOR_MERGE_KEYS_ONLY) != 0;
-    size_t room = (size_t)key_size + (keys_only ? 0 : value_size) + 2 * OOR_PICKLE_BYTES_ROOM +
-                  OOR_PICKLE_FRAME_ROOM;
-    if (out->capacity - out->size < room) {
-        int rc = oor_buffer_reserve(out, room);
-        if (rc < 0) return rc;
-    }
-    oor_pickle_bytes(out, key, key_size);
-    if (keys_only) return 0;
-    oor_pickle_bytes(out, value, value_size);
-    out->data[out->size++] = 0x86;
-    return 0;
+/* What the walk stands on, as an entry whose key is whole. */
+static oor_entry entry_at(const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                          uint32_t value_size) {
+    return (oor_entry){.suffix = key,
+                       .suffix_size = key_size,
+                       .value = value,
+                       .value_size = value_size};
 }
 
-/* Emits the current pair of the tables or of the window, whichever comes first, and steps over
- * every other entry of its key.  1: a pair, 0: a tombstone. */
-static int take_table(oor_merge *merge, oor_buffer *out) {
+/* Hands on the current pair of the tables or of the window, whichever comes first, and steps over
+ * every other entry of its key.  1: a pair, 0: a tombstone; with *ended set, no room for it. */
+static int take_table(oor_merge *merge, oor_sink *sink, int *ended) {
     oor_heap *heap = &merge->heap;
     oor_cursor *top = oor_heap_top(heap);
-    int alone = heap->count == 1, live = top->value_size != OOR_TOMBSTONE;
-    int rc = live ? emit(merge, out, top->key, top->key_size, top->value, top->value_size) : 0;
-    if (rc >= 0)
-        rc = alone ? oor_heap_step(heap) : oor_heap_step_over(heap, top->key, top->key_size, NULL);
+    int live = top->value_size != OOR_TOMBSTONE;
+    if (live) {
+        oor_entry entry = entry_at(top->key, top->key_size, top->value, top->value_size);
+        int rc = oor_sink_take(sink, &entry);
+        if (rc == 0) *ended = OOR_MERGE_FULL;
+        if (rc <= 0) return rc;
+    }
+    int rc = heap->count == 1 ? oor_heap_step(heap)
+                              : oor_heap_step_over(heap, top->key, top->key_size, NULL);
     return rc < 0 ? rc : live;
 }
 
-static int take_window(oor_merge *merge, oor_buffer *out) {
+static int take_window(oor_merge *merge, oor_sink *sink, int *ended) {
     window *newer = &merge->newer;
     const uint8_t *key = newer->key;
     uint32_t key_size = newer->key_sizes[newer->at], value_size = newer->value_sizes[newer->at];
     int live = value_size != OOR_TOMBSTONE;
-    int rc = live ? emit(merge, out, key, key_size, newer->value, value_size) : 0;
-    if (rc >= 0) rc = oor_heap_step_over(&merge->heap, key, key_size, NULL);
+    if (live) {
+        oor_entry entry = entry_at(key, key_size, newer->value, value_size);
+        int rc = oor_sink_take(sink, &entry);
+        if (rc == 0) *ended = OOR_MERGE_FULL;
+        if (rc <= 0) return rc;
+    }
+    int rc = oor_heap_step_over(&merge->heap, key, key_size, NULL);
     step_window(newer);
     return rc < 0 ? rc : live;
 }
 
-/* One step of the walk: 1 a pair was emitted, 0 none, else an oor_merge_step in *ended or an
- * error. */
-static int step(oor_merge *merge, oor_buffer *out, int *ended) {
+/* Where the entries of the top cursor's block end that come before every other source's and before
+ * the end of the walk; entry_at + 1 where that is not worth to know.  REQUIRES: walking up, no pair
+ * in the window. */
+static uint32_t run_end(const oor_merge *merge, const oor_cursor *top) {
+    const oor_heap *heap = &merge->heap;
+    uint32_t end = top->block.count;
+    oor_entry last;
+    oor_block_entry(&top->block, end - 1, &last);
+    for (uint32_t i = 1; i < 3 && i < heap->count; i++) {
+        const oor_cursor *other = heap->items[i].cursor;
+        if (oor_entry_compare(&last, other->key, other->key_size) >= 0) return top->entry_at + 1;
+    }
+    if (merge->has_bound &&
+        oor_entry_compare(&last, merge->bound.data, merge->bound.size) >= 0)
+        end = oor_block_seek(&top->block, merge->bound.data, merge->bound.size);
+    return end;
+}
+
+/* Hands on the entries of the top cursor's block up to `end`, at most `pairs` pairs: how many. */
+static int take_run(oor_merge *merge, oor_sink *sink, uint32_t end, uint32_t pairs, int *ended) {
+    oor_cursor *top = oor_heap_top(&merge->heap);
+    const oor_block *block = &top->block;
+    uint32_t at = top->entry_at, taken = 0;
+    oor_entry entry, restart = {0};
+    oor_block_entry(block, at, &entry);
+    restart.suffix = entry.prefix;
+    while (at < end && taken < pairs) {
+        oor_entry_read(block->data + block->offsets[at], &entry);
+        if (entry.shared == 0) restart.suffix = entry.suffix;
+        entry.prefix = restart.suffix;
+        if (entry.value_size != OOR_TOMBSTONE) {
+            int rc = oor_sink_take(sink, &entry);
+            if (rc < 0) return rc;
+            if (rc == 0) {
+                *ended = OOR_MERGE_FULL;
+                break;
+            }
+            taken++;
+        }
+        at++;
+    }
+    int rc = at == top->entry_at ? 0 : oor_heap_move(&merge->heap, at);
+    return rc < 0 ? rc : (int)taken;
+}
+
+/* One step of the walk: how many pairs were handed on, at most `pairs`; 0 and an oor_merge_step in
+ * *ended where it stops; or an error. */
+static int step(oor_merge *merge, oor_sink *sink, uint32_t pairs, int *ended) {
     window *newer = &merge->newer;
+    int reverse = (merge->flags & OOR_MERGE_REVERSE) != 0;
     if (newer->at == newer->count && !newer->last) {
         *ended = OOR_MERGE_NEEDS_WINDOW;
         return 0;
     }
     const oor_cursor *top = oor_heap_top(&merge->heap);
     int from_window = newer->at < newer->count;
+    if (top && !from_window && !reverse) {
+        uint32_t end = run_end(merge, top);
+        if (end > top->entry_at + 1) return take_run(merge, sink, end, pairs, ended);
+    }
     if (top && from_window) {
         int order = oor_compare(newer->key, newer->key_sizes[newer->at], top->key, top->key_size);
-        from_window = merge->flags & OOR_MERGE_REVERSE ? order >= 0 : order <= 0;
+        from_window = reverse ? order >= 0 : order <= 0;
     }
     if (!top && !from_window) {
         *ended = OOR_MERGE_END;
@@ -208,26 +262,71 @@ static int step(oor_merge *merge, oor_buffer *out, int *ended) {
         *ended = OOR_MERGE_END;
         return 0;
     }
-    return from_window ? take_window(merge, out) : take_table(merge, out);
+    return from_window ? take_window(merge, sink, ended) : take_table(merge, sink, ended);
 }
 
-int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
+/* Walks until `pairs` pairs were handed on or it stops: an oor_merge_step or an error. */
+static int walk(oor_merge *merge, oor_sink *sink, uint32_t pairs) {
     if (merge->failed) return oor_fail(OOR_E_FAILED, NULL, "this walk has failed before");
-    out->size = 0;
-    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03](", 4);
     int ended = OOR_MERGE_MORE;
-    for (uint32_t emitted = 0; emitted < pairs && ended == OOR_MERGE_MORE;) {
-        rc = step(merge, out, &ended);
+    while (pairs > 0 && ended == OOR_MERGE_MORE) {
+        int rc = step(merge, sink, pairs, &ended);
         if (rc < 0) {
             merge->failed = 1;
             return rc;
         }
-        emitted += (uint32_t)rc;
+        pairs -= (uint32_t)rc;
     }
+    return ended;
+}
+
+int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
+    out->size = 0;
+    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    if (rc < 0) return rc;
+    oor_pickle_raw(out, "\x80\x03](", 4);
+    int keys_only = (merge->flags & OOR_MERGE_KEYS_ONLY) != 0;
+    oor_sink sink = {.kind = keys_only ? OOR_SINK_KEYS : OOR_SINK_PAIRS, .out = out};
+    int ended = walk(merge, &sink, pairs);
+    if (ended < 0) return ended;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_pickle_raw(out, "e.", 2);
     return ended;
+}
+
+int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {
+    if (out->count > out->pairs_capacity || out->keys_capacity > INT32_MAX ||
+        out->values_capacity > INT32_MAX)
+        return oor_fail(OOR_E_LIMIT, NULL, "columns for %u pairs in %zu and %zu bytes",
+                        out->pairs_capacity, out->keys_capacity, out->values_capacity);
+    if (out->count == 0) out->key_offsets[0] = out->value_offsets[0] = 0;
+    oor_sink sink = {.kind = OOR_SINK_COLUMNS, .columns = out};
+    return walk(merge, &sink, out->pairs_capacity - out->count);
+}
+
+int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
+                          const char *stop, size_t stop_size, uint32_t flags, char *room,
+                          size_t capacity) {
+    oor_merge *merge =
+        oor_merge_new(version, (const uint8_t *)start, start_size, (const uint8_t *)stop,
+                      stop_size, flags | OOR_MERGE_NO_WINDOW);
+    if (!merge) return oor_last_error()->code;
+    const oor_cursor *top;
+    int64_t found = 0;
+    while (found == 0 && (top = oor_heap_top(&merge->heap)) &&
+           !is_past(merge, top->key, top->key_size)) {
+        if (top->value_size == OOR_TOMBSTONE) {
+            found = oor_heap_step_over(&merge->heap, top->key, top->key_size, NULL);
+            continue;
+        }
+        size_t size = (size_t)top->key_size + top->value_size;
+        if (size <= capacity) {
+            if (top->key_size) memcpy(room, top->key, top->key_size);
+            if (top->value_size) memcpy(room + top->key_size, top->value, top->value_size);
+        }
+        found = (int64_t)top->value_size << OOR_FIRST_KEY_BITS | (int64_t)(top->key_size + 1);
+    }
+    oor_merge_free(merge);
+    return found;
 }

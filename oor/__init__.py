@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oor.batch import WriteBatch
     from oor.checkpoint import Checkpoint
+    from oor.columns import ColumnChunk
     from oor.db import DB, open
     from oor.errors import (
         CancelledError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
         WouldStallError,
     )
     from oor.options import Durability, Options
+    from oor.pins import Pin
     from oor.recovery import RecoveryReport
     from oor.snapshot import Snapshot
     from oor.stats import Stats
@@ -41,6 +43,7 @@ __all__ = [
     "DB",
     "CancelledError",
     "Checkpoint",
+    "ColumnChunk",
     "ClosedError",
     "CorruptionError",
     "DiskFullError",
@@ -51,6 +54,7 @@ __all__ = [
     "LockedError",
     "OorError",
     "Options",
+    "Pin",
     "RecoveryReport",
     "Snapshot",
     "Stats",
@@ -67,8 +71,10 @@ __all__ = [
 _HOMES = {
     "DB": "db",
     "Checkpoint": "checkpoint",
+    "ColumnChunk": "columns",
     "Durability": "options",
     "Options": "options",
+    "Pin": "pins",
     "RecoveryReport": "recovery",
     "Snapshot": "snapshot",
     "Stats": "stats",

@@ -139,17 +139,17 @@ class Memtable:
 class MemtableView:
     """One memtable as it was when the view was taken. Safe for any thread."""
 
-    __slots__ = ("_link", "_memtable")
+    __slots__ = ("_link", "memtable")
 
     def __init__(self, memtable: Memtable, link: _Saved) -> None:
-        self._memtable = memtable
+        self.memtable = memtable
         self._link = link
 
     def get(self, key: bytes) -> bytes | None | Absent:
         """The value, None if deleted, ABSENT if this memtable says nothing of the key."""
         # The live value first: a writer saves before it overwrites, so a value that was overwritten
         # between these two steps is found in the chain.
-        live = self._memtable.data.get(key, ABSENT)
+        live = self.memtable.data.get(key, ABSENT)
         link: _Saved | None = self._link
         while link is not None:
             if key in link.values:
@@ -157,15 +157,24 @@ class MemtableView:
             link = link.newer
         return live
 
+    def saved_bytes(self) -> int:
+        """Values that were overwritten since and that this view, or one taken later, still shows."""
+        size = 0
+        link: _Saved | None = self._link
+        while link is not None:
+            size += sum(len(value) for value in list(link.values.values()) if isinstance(value, bytes))
+            link = link.newer
+        return size
+
     def window(
         self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
     ) -> list[tuple[bytes, bytes | None]]:
         """The first `count` entries with lower <= key < upper, in walking order; fewer only at the end."""
-        if not self._memtable.data:
+        if not self.memtable.data:
             return []
         found: list[tuple[bytes, bytes | None]] = []
         while len(found) < count:
-            keys = self._memtable.keys_between(lower, upper, count, reverse)
+            keys = self.memtable.keys_between(lower, upper, count, reverse)
             found += [pair for pair in self._entries(keys) if pair[1] is not ABSENT]
             if len(keys) < count:
                 break
@@ -177,7 +186,7 @@ class MemtableView:
 
     def _entries(self, keys: list[bytes]) -> list[tuple[bytes, Any]]:
         """What `get` says of each key, for many at once."""
-        live = list(map(self._memtable.data.get, keys))
+        live = list(map(self.memtable.data.get, keys))
         link: _Saved | None = self._link
         while link is not None:
             if link.values:

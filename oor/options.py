@@ -84,6 +84,8 @@ class Options:
     that writer's own thread, which holds no lock of the store and has not waited for its sync yet."""
     recovery: str = "strict"
     """`strict` refuses a damaged log; `salvage` keeps what verifies and reports what is missing."""
+    pin_sites: bool = False
+    """Note for each snapshot and scan which line made it, for `DB.pins`; some us each."""
     create: bool = True
     """Make the store if it is not there."""
     background: bool = True
