@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10 };
+enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_HEAD_MAX = 4096 };
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
                      int uncached) {
@@ -63,8 +63,24 @@ static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t 
                            : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
 }
 
+/* Keeps the section that was read ahead where the cache has room for it and need not evict. */
+static oor_cached *keep_block(oor_cursor *cursor, oor_table *table, const oor_place *place,
+                              const uint8_t *section, size_t size, size_t payload_size) {
+    if (cursor->uncached || !oor_cache_has_room(table->cache, size + KEPT_HEAD_MAX)) return NULL;
+    uint8_t *copy = malloc(size);
+    if (!copy) return NULL;
+    memcpy(copy, section, size);
+    oor_cached *cached = oor_cached_new(place, copy, payload_size);
+    if (!cached) {
+        free(copy);
+        return NULL;
+    }
+    oor_cache_insert(table->cache, &table->slots[cursor->block_at], cached);
+    return cached;
+}
+
 /* The current block out of the bytes read ahead, which are fetched when it is not among them. */
-static int load_past_cache(oor_cursor *cursor, const oor_table *table) {
+static int load_past_cache(oor_cursor *cursor, oor_table *table) {
     oor_place place = oor_table_place(table, cursor->block_at);
     size_t size = (size_t)(table->offsets[cursor->block_at + 1] - place.offset), payload_size;
     int inside = cursor->ahead_table == cursor->table_at && cursor->ahead_size >= size &&
@@ -77,6 +93,12 @@ static int load_past_cache(oor_cursor *cursor, const oor_table *table) {
     }
     const uint8_t *section = cursor->ahead + (place.offset - cursor->ahead_offset);
     int rc = oor_section_check(&place, section, size, &payload_size);
+    if (rc >= 0)
+        cursor->held = keep_block(cursor, table, &place, section, size, payload_size);
+    if (cursor->held) {
+        cursor->block = cursor->held->block;
+        return 0;
+    }
     int64_t count = rc < 0 ? rc : oor_block_count(&place, section, payload_size);
     if (count >= 0) rc = reserve_offsets(cursor, &place, (uint32_t)count);
     if (count < 0 || rc < 0) return count < 0 ? (int)count : rc;
@@ -158,6 +180,13 @@ int oor_cursor_next(oor_cursor *cursor) {
         return load_entry(cursor);
     }
     return next_block(cursor);
+}
+
+oor_cached *oor_cursor_peek(const oor_cursor *cursor) {
+    const oor_table *table = cursor->tables[cursor->table_at];
+    uint32_t next = cursor->block_at + 1;
+    if (!cursor->held || next >= table->block_count) return NULL;
+    return oor_slot_acquire(&table->slots[next]);
 }
 
 int oor_cursor_move(oor_cursor *cursor, uint32_t entry_at) {

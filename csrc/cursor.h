@@ -6,7 +6,7 @@
  * Invariants:
  * (1) While `valid`, key, key_size, prefix, value and value_size are of the current entry.
  * (2) The first blocks of a walk come through the cache; a longer walk takes what the cache has and
- *     reads the rest ahead, past it, so that it evicts nothing. */
+ *     reads the rest ahead.  It leaves there what finds room, and evicts nothing. */
 #ifndef OOR_CURSOR_H
 #define OOR_CURSOR_H
 
@@ -51,5 +51,7 @@ int oor_cursor_next(oor_cursor *cursor);
 /* To an entry further on in the same block, or, with the block's count, to what comes behind it.
  * REQUIRES: cursor->valid, walking up. */
 int oor_cursor_move(oor_cursor *cursor, uint32_t entry_at);
+/* The next block of the table, if the cache has it, held for the caller.  REQUIRES: walking up. */
+oor_cached *oor_cursor_peek(const oor_cursor *cursor);
 
 #endif

@@ -81,7 +81,7 @@ many_runs = given(
 @many_runs
 def test_columns_hold_what_a_dict_says(store, memtables, level0, deep, start, stop, reverse, limit):
     moment = moment_of(store, memtables, level0, deep)
-    expected = inside(live(*memtables, *level0, deep), start, stop, reverse)[:limit]
+    expected = inside(live(*memtables, *level0[::-1], deep), start, stop, reverse)[:limit]
     chunks = list(ColumnScan(Walk(moment, None, start, stop, reverse, limit)))
     assert [pair for chunk in chunks for pair in pairs_of(chunk)] == expected
 
@@ -92,7 +92,7 @@ def test_the_first_pair_is_what_a_dict_says(
     store, memtables, level0, deep, start, stop, reverse, limit
 ):
     moment = moment_of(store, memtables, level0, deep)
-    expected = inside(live(*memtables, *level0, deep), start, stop, reverse)
+    expected = inside(live(*memtables, *level0[::-1], deep), start, stop, reverse)
     assert first_pair(moment, start, stop, reverse) == (expected[0] if expected else None)
 
 
@@ -107,7 +107,7 @@ def test_the_first_pair_is_what_a_dict_says(
 )
 def test_a_seek_goes_on_where_a_dict_says(store, memtables, level0, start, stop, reverse, steps):
     moment = moment_of(store, memtables, level0, {})
-    model = live(*memtables, *level0)
+    model = live(*memtables, *level0[::-1])
     walk = scan(moment.version, moment.views, start, stop, reverse=reverse)
     expected = inside(model, start, stop, reverse)
     for count, key in steps:
