@@ -35,23 +35,90 @@ struct oor_merge {
     int failed;
 };
 
-static int add_cursors(oor_merge *merge, const uint8_t *from, size_t from_size) {
+/* The keys of a walk: low <= key < high; NULL: no bound. */
+typedef struct {
+    const uint8_t *low, *high;
+    size_t low_size, high_size;
+} range;
+
+/* Whether every key of a range begins with the first `size` bytes of its lower bound, but for
+ * stray ones: the bytes of the upper bound up to *stray, *stray + 1 and so on, all of them fewer
+ * than `size`.  (Bounds that count up have them: 00 FF to 01 00 has room for the key 01.) */
+static int has_one_prefix(const range *keys, size_t size, size_t *stray) {
+    *stray = keys->high_size;
+    if (!keys->low || !keys->high || keys->low_size < size) return 0;
+    size_t common = keys->high_size < size ? keys->high_size : size, at = 0;
+    while (at < common && keys->low[at] == keys->high[at]) at++;
+    if (at == size) return 1;
+    if (at == keys->high_size || keys->high_size > size || keys->high[at] != keys->low[at] + 1)
+        return 0;
+    for (size_t i = at + 1; i < size; i++)
+        if (keys->low[i] != 0xFF) return 0;
+    for (size_t i = at + 1; i < keys->high_size; i++)
+        if (keys->high[i] != 0) return 0;
+    *stray = at + 1;
+    return 1;
+}
+
+/* 0: by its filter, the table has no key of the range. */
+static int filter_may_meet(const oor_table *table, const range *keys) {
+    size_t stray;
+    if (table->prefix_size == 0 || !has_one_prefix(keys, table->prefix_size, &stray)) return 1;
+    atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
+    oor_count(counters, COUNT_CHECKS);
+    if (oor_table_may_hold(table, keys->low, table->prefix_size)) return 1;
+    for (; stray < keys->high_size; stray++)
+        if (oor_table_may_hold(table, keys->high, stray)) return 1;
+    oor_count(counters, COUNT_SKIPS);
+    return 0;
+}
+
+/* Whether a table may hold a key of the range: by its own range, and by its filter. */
+static int may_meet(const oor_table *table, const range *keys) {
+    const oor_table_props *props = &table->props;
+    if (keys->low &&
+        oor_compare(props->largest, props->largest_size, keys->low, keys->low_size) < 0)
+        return 0;
+    if (keys->high &&
+        oor_compare(props->smallest, props->smallest_size, keys->high, keys->high_size) >= 0)
+        return 0;
+    return filter_may_meet(table, keys);
+}
+
+/* The tables of a deeper level that a range may meet: from *start, to below *end. */
+static void find_tables(const oor_version *version, uint32_t level, const range *keys,
+                        uint32_t *start, uint32_t *end) {
+    *start = version->starts[level];
+    *end = version->starts[level + 1];
+    if (keys->low)
+        *start = oor_version_find(version, level, keys->low, keys->low_size,
+                                  oor_key_prefix(keys->low, keys->low_size));
+    while (*start < *end && !may_meet(version->tables[*start], keys)) {
+        const oor_table_props *props = &version->tables[*start]->props;
+        if (keys->high && oor_compare(props->smallest, props->smallest_size, keys->high,
+                                      keys->high_size) >= 0)
+            *end = *start;
+        else
+            ++*start;
+    }
+}
+
+static int add_cursors(oor_merge *merge, const range *keys) {
     const oor_version *version = merge->version;
     uint32_t newest = version->levels ? version->starts[1] : 0;
     uint32_t count = newest + (version->levels ? version->levels - 1 : 0);
     merge->cursors = calloc((size_t)count + 1, sizeof *merge->cursors);
     if (!merge->cursors) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %u cursors", count);
     int reverse = (merge->flags & OOR_MERGE_REVERSE) != 0;
+    const uint8_t *from = reverse ? keys->high : keys->low;
+    size_t from_size = reverse ? keys->high_size : keys->low_size;
     int rc = oor_heap_init(&merge->heap, count, reverse);
     for (uint32_t i = 0; rc >= 0 && i < count; i++) {
+        uint32_t start = i, end = i + 1;
+        if (i >= newest) find_tables(version, i - newest + 1, keys, &start, &end);
+        if (start == end || (i < newest && !may_meet(version->tables[i], keys))) continue;
         oor_cursor *cursor = &merge->cursors[merge->cursor_count++];
-        if (i < newest) {
-            oor_cursor_init(cursor, version->tables + i, 1, reverse, 0);
-        } else {
-            uint32_t level = i - newest + 1, start = version->starts[level];
-            oor_cursor_init(cursor, version->tables + start, version->starts[level + 1] - start,
-                            reverse, 0);
-        }
+        oor_cursor_init(cursor, version->tables + start, end - start, reverse, 0);
         rc = oor_cursor_seek(cursor, from, from_size);
         if (rc >= 0 && cursor->valid) oor_heap_push(&merge->heap, cursor, i);
     }
@@ -82,7 +149,8 @@ oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_
         if (rc >= 0) memcpy(merge->bound.data, bound, bound_size);
         merge->bound.size = bound_size;
     }
-    if (rc >= 0) rc = add_cursors(merge, reverse ? high : low, reverse ? stop_size : start_size);
+    range keys = {low, high, start_size, stop_size};
+    if (rc >= 0) rc = add_cursors(merge, &keys);
     if (rc >= 0) return merge;
     oor_merge_free(merge);
     return NULL;

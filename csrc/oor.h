@@ -384,6 +384,7 @@ typedef struct {
     uint32_t block_size;       /* bytes of a data block before it is closed */
     uint32_t restart_interval; /* entries between whole keys */
     uint32_t filter_bits;      /* a key; 0: no filter */
+    uint32_t prefix_size;      /* the filter takes in so many first bytes of each key too; 0: none */
     uint32_t codec;
 } oor_table_options;
 

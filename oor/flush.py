@@ -28,6 +28,7 @@ def table_options(options: Options) -> TableOptions:
         block_size=options.block_bytes,
         restart_interval=options.restart_interval,
         filter_bits=options.filter_bits,
+        prefix_size=options.prefix_filter_bytes,
     )
 
 

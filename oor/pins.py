@@ -45,13 +45,15 @@ class Pin:
     """Of both, what the store itself no longer uses: it would be free without pins."""
 
 
-@dataclass(frozen=True, slots=True)
 class Moment:
     """A consistent view: what is on disk, and what the memtables above it held, newest first."""
 
-    version: Version
-    views: Sequence[MemtableView]
-    lsn: int
+    __slots__ = ("lsn", "version", "views")
+
+    def __init__(self, version: Version, views: Sequence[MemtableView], lsn: int) -> None:
+        self.version = version
+        self.views = views
+        self.lsn = lsn
 
 
 class Pinning(Protocol):
