@@ -27,12 +27,14 @@ if TYPE_CHECKING:
         LimitError,
         LockedError,
         OorError,
+        ReadOnlyError,
         StorageError,
         WaitTimeout,
         WouldStallError,
     )
     from oor.options import Durability, Options
     from oor.pins import Pin
+    from oor.reader import ReadOnlyDB
     from oor.recovery import RecoveryReport
     from oor.snapshot import Snapshot
     from oor.stats import Stats
@@ -55,6 +57,8 @@ __all__ = [
     "OorError",
     "Options",
     "Pin",
+    "ReadOnlyDB",
+    "ReadOnlyError",
     "RecoveryReport",
     "Snapshot",
     "Stats",
@@ -75,6 +79,7 @@ _HOMES = {
     "Durability": "options",
     "Options": "options",
     "Pin": "pins",
+    "ReadOnlyDB": "reader",
     "RecoveryReport": "recovery",
     "Snapshot": "snapshot",
     "Stats": "stats",

@@ -12,7 +12,7 @@ import os
 import warnings
 import weakref
 from array import array
-from typing import Any
+from typing import Any, Literal, overload
 
 from oor import native
 from oor.background import Background
@@ -27,6 +27,7 @@ from oor.manners import MutableManners
 from oor.native import Columns
 from oor.options import Durability, Options, durability_of
 from oor.pins import Pins
+from oor.reader import ReadOnlyDB
 from oor.recovery import RecoveryReport, no_store, recover
 from oor.snapshot import View
 from oor.state import State
@@ -37,11 +38,20 @@ from oor.version import Version, VersionEdit
 _open_stores: weakref.WeakSet[DB] = weakref.WeakSet()
 
 
-def open(path: str | os.PathLike[str], **options: Any) -> DB:
+@overload
+def open(path: str | os.PathLike[str], *, read_only: Literal[False] = False, **options: Any) -> DB: ...
+
+
+@overload
+def open(path: str | os.PathLike[str], *, read_only: Literal[True], **options: Any) -> ReadOnlyDB: ...
+
+
+def open(path: str | os.PathLike[str], *, read_only: bool = False, **options: Any) -> DB | ReadOnlyDB:
     """Open the store in the directory `path`, recover it, and return it as a context manager.
 
     Options are the fields of `oor.Options`: durability, sync_interval, memtable_bytes and so on. The store
-    is made if it is not there, unless create=False.
+    is made if it is not there, unless create=False. With read_only=True nothing is locked or written, a
+    writer may go on meanwhile, and what comes back is an `oor.ReadOnlyDB`.
     Raises LockedError if somebody has it open, CorruptionError if something that was acknowledged is
     damaged or missing, FormatError, StorageError, DiskFullError, LimitError for an option out of bounds.
     Cost: what recovery costs (`DB.recovery` says); some milliseconds after a clean close.
@@ -52,6 +62,8 @@ def open(path: str | os.PathLike[str], **options: Any) -> DB:
         ...     db.get(b"25544")
         b'ISS'
     """
+    if read_only:
+        return ReadOnlyDB(os.fspath(path), Options.of(**options))
     return DB(os.fspath(path), Options.of(**options))
 
 

@@ -138,10 +138,21 @@ class Version:
 
     @classmethod
     def open(
-        cls, directory: str, tables: Mapping[int, tuple[int, TableMeta]], cache: BlockCache
+        cls,
+        directory: str,
+        tables: Mapping[int, tuple[int, TableMeta]],
+        cache: BlockCache,
+        known: Mapping[int, Table] | None = None,
     ) -> Version:
-        """Open all tables that a manifest names: number -> (level, meta). Errors as `Table.open`."""
-        opened = {number: Table.open(directory, meta, cache) for number, (_, meta) in tables.items()}
+        """Open all tables that a manifest names: number -> (level, meta). Errors as `Table.open`.
+
+        `known` are tables that are open already.
+        """
+        opened: dict[int, Table] = {}
+        for number, (_, meta) in tables.items():
+            table = known.get(number) if known else None
+            same = table is not None and table.meta == meta
+            opened[number] = table if same else Table.open(directory, meta, cache)  # type: ignore[assignment]
         return cls().with_edit(VersionEdit(add=tuple(tables.values())), opened)
 
     def _check(self) -> None:
