@@ -87,7 +87,9 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
                  place.offset >= cursor->ahead_offset &&
                  place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
     if (!inside) {
-        uint64_t want = cursor->uncached || cursor->walked > 32 ? AHEAD_MAX : AHEAD_FIRST;
+        /* A compaction opens a cursor on each of its tables and then walks them one by one. */
+        uint32_t short_walk = cursor->uncached ? 8 : 32;
+        uint64_t want = cursor->walked > short_walk ? AHEAD_MAX : AHEAD_FIRST;
         int rc = read_ahead(cursor, table, want);
         if (rc < 0) return rc;
     }
@@ -148,6 +150,15 @@ static int load_entry(oor_cursor *cursor) {
     return 0;
 }
 
+/* Behind the last entry nothing is needed any more; many cursors end long before their walk. */
+static int end_walk(oor_cursor *cursor) {
+    let_go(cursor);
+    free(cursor->ahead);
+    cursor->ahead = NULL;
+    cursor->ahead_size = cursor->ahead_capacity = 0;
+    return 0;
+}
+
 /* To the next block in walking order, over the borders of tables; valid is 0 behind the last. */
 static int next_block(oor_cursor *cursor) {
     if (cursor->reverse) {
@@ -156,7 +167,7 @@ static int next_block(oor_cursor *cursor) {
         } else if (cursor->table_at > 0) {
             cursor->block_at = cursor->tables[--cursor->table_at]->block_count - 1;
         } else {
-            return 0;
+            return end_walk(cursor);
         }
     } else if (cursor->block_at + 1 < cursor->tables[cursor->table_at]->block_count) {
         cursor->block_at++;
@@ -164,7 +175,7 @@ static int next_block(oor_cursor *cursor) {
         cursor->table_at++;
         cursor->block_at = 0;
     } else {
-        return 0;
+        return end_walk(cursor);
     }
     int rc = load_block(cursor);
     if (rc < 0) return rc;
