@@ -1,4 +1,4 @@
-"""What live snapshots cost a writer: a rate beside none, beside 1,000, and with 100 new ones a second.
+"""What 1,000 live snapshots, and 100 new ones a second, cost a writer.
 
     python -m bench.bench_snapshots [seconds]
 
@@ -37,7 +37,9 @@ def rate(db: oor.DB, seconds: float, seed: int) -> float:
 
 
 class Taker:
-    """Takes new snapshots at a rate, each in the place of the oldest, as long as the `with` lasts."""
+    """Takes new snapshots at a rate, each in the place of the oldest, as long as the `with`
+    lasts.
+    """
 
     def __init__(self, db: oor.DB) -> None:
         self._db = db
@@ -70,14 +72,18 @@ class Taker:
 def main() -> None:
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 1.0
     alone, beside = [], []
-    with tempfile.TemporaryDirectory() as directory, oor.open(directory + "/s", durability="os") as db:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        oor.open(directory + "/s", durability="os") as db,
+    ):
         rate(db, seconds, 0)
         for turn in range(5):
             alone.append(rate(db, seconds, turn))
             with Taker(db):
                 beside.append(rate(db, seconds, turn))
     a, b = statistics.median(alone), statistics.median(beside)
-    print(f"alone {a:,.0f} puts/s; {LIVE} live snapshots, {NEW_PER_SECOND} new a second {b:,.0f} puts/s: {1 - b / a:+.1%}")
+    print(f"alone {a:,.0f} puts/s; beside {LIVE} live snapshots and {NEW_PER_SECOND} new ones")
+    print(f"a second {b:,.0f} puts/s: the snapshots cost the writer {1 - b / a:.1%}")
 
 
 if __name__ == "__main__":

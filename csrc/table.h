@@ -51,7 +51,8 @@ enum {
 _Static_assert(OOR_PROPS_SIZE_MIN == 64, "docs/formats/table.md promises 64 bytes before the keys");
 
 /* The oldest version that describes a table is the one it is written as: 2 with a prefix filter. */
-enum { OOR_TABLE_FORMAT = 1, OOR_TABLE_FORMAT_PREFIX = 2, OOR_INDEX_ENTRY_SIZE_MIN = 6 /* block_size:u32 fence_size:u16 */ };
+enum { OOR_TABLE_FORMAT = 1, OOR_TABLE_FORMAT_PREFIX = 2 };
+enum { OOR_INDEX_ENTRY_SIZE_MIN = 6 /* block_size:u32 fence_size:u16 */ };
 static const uint8_t OOR_TABLE_MAGIC[8] = {'o', 'o', 'r', 't', 'a', 'b', 'l', 'e'};
 
 /* uid := number ^ U, then mixed with the stored checksum of each section in file order; never 0. */

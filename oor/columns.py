@@ -1,6 +1,7 @@
 """Column scans: ranges as contiguous buffers that NumPy and Arrow wrap without a copy.
 
-A chunk is one piece of memory that C writes to (grammar: csrc/sink.h) and that its four views keep alive:
+A chunk is one piece of memory that C writes to (grammar: csrc/sink.h) and that its four views keep
+alive:
 
     chunk := key_offsets: u32{room + 1}  value_offsets: u32{room + 1}  keys  values
 """
@@ -23,13 +24,13 @@ _new = ffi.new_allocator(should_clear_after_alloc=False)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnChunk:
-    """Some pairs of a range, in the order of the walk. Read-only buffers, valid as long as they are held.
+    """Some pairs of a range, in the order of the walk. Read-only buffers, good while they are held.
 
     Pair i has the key keys[key_offsets[i]:key_offsets[i + 1]] and its value likewise, so that
 
         numpy.frombuffer(chunk.key_offsets, numpy.uint32)
-        pyarrow.Array.from_buffers(pyarrow.binary(), len(chunk),
-                                   [None, pyarrow.py_buffer(chunk.key_offsets), pyarrow.py_buffer(chunk.keys)])
+        buffers = [None, pyarrow.py_buffer(chunk.key_offsets), pyarrow.py_buffer(chunk.keys)]
+        pyarrow.Array.from_buffers(pyarrow.binary(), len(chunk), buffers)
 
     copy nothing. Offsets fit 31 bits.
     """
@@ -49,7 +50,9 @@ class ColumnChunk:
 
 
 class ColumnScan:
-    """An iterator over the chunks of a range. As `Scan` otherwise: one consistent view, one thread."""
+    """An iterator over the chunks of a range. As `Scan` otherwise: one consistent view, one
+    thread.
+    """
 
     __slots__ = ("_key_room", "_pairs", "_value_room", "_walk")
 
@@ -103,7 +106,9 @@ class ColumnScan:
 
     def _plan(self, count: int, key_bytes: int, value_bytes: int) -> None:
         """Shape the next chunk after the last one, with an eighth to spare."""
-        pairs = min(_PAIRS_MAX, max(16, CHUNK_BYTES * count // (key_bytes + value_bytes + 8 * count)))
+        pairs = min(
+            _PAIRS_MAX, max(16, CHUNK_BYTES * count // (key_bytes + value_bytes + 8 * count))
+        )
         self._pairs = pairs
         self._key_room = pairs * key_bytes // count * 9 // 8 + 256
         self._value_room = pairs * value_bytes // count * 9 // 8 + 1024

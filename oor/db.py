@@ -75,6 +75,8 @@ class DB(Handle, MutableManners):
     the next step of a scan that was under way.
     """
 
+    _state: State
+
     def __init__(self, path: str, options: Options) -> None:
         self.path = os.path.abspath(path)
         self.options = options
@@ -268,8 +270,8 @@ class DB(Handle, MutableManners):
         state = self._state
         with state.lock:
             view = state.view
-            closed = ClosedView(self.path)
-            state.view = closed  # type: ignore[assignment]
+            closed: Any = ClosedView(self.path)
+            state.view = closed
             state.changed.notify_all()
         self._pins.end(closed.error())
         state.log.close()

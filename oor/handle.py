@@ -29,8 +29,8 @@ class HandleState(Protocol):
 class Handle(Reads):
     """A store that was opened. Every method may be called from any thread.
 
-    After `close`, and in a forked child, every read raises ClosedError; so does the next step of a scan
-    that was under way.
+    After `close`, and in a forked child, every read raises ClosedError; so does the next step of a
+    scan that was under way.
     """
 
     path: str
@@ -63,10 +63,12 @@ class Handle(Reads):
         return look_up_many(all_bytes(keys), lookups, view.version)
 
     def get_into(self, key: BytesLike, buffer: Any) -> int | None:
-        """Copy the value of `key` to the start of a writable buffer and return its size; None: not there.
+        """Copy the value of `key` to the start of a writable buffer and return its size; None: not
+        there.
 
-        No `bytes` is made of a value in a table: one copy, from the block cache to the buffer. Raises
-        LimitError, which says the size, if the buffer is too small; it is then unchanged. As `get` otherwise.
+        No `bytes` is made of a value in a table: one copy, from the block cache to the buffer.
+        Raises LimitError, which says the size, if the buffer is too small; it is then unchanged. As
+        `get` otherwise.
         """
         view = self._state.view
         getters = [_getter(memtable.data) for memtable in view.memtables() if memtable.data]
@@ -101,7 +103,9 @@ class Handle(Reads):
 
 
 class ClosedView:
-    """Stands where the view was, so that a read of a closed store says so and costs an open one nothing."""
+    """Stands where the view was, so that a read of a closed store says so and costs an open one
+    nothing.
+    """
 
     def __init__(self, path: str, why: str = "the store is closed") -> None:
         self._error = (why, path)

@@ -77,8 +77,8 @@ class Scan:
     def seek(self, key: bytes) -> None:
         """Go on at the first key at or after `key`; walking down, at the first at or before it.
 
-        Forward or back, but never out of the bounds of the scan. A limit counts anew. Cost: that of a
-        new scan; the view stays.
+        Forward or back, but never out of the bounds of the scan. A limit counts anew. Cost: that of
+        a new scan; the view stays.
         """
         walk = self._walk
         walk.seek(key if type(key) is bytes else bytes(key))
@@ -100,8 +100,8 @@ class Walk:
     """The chunks of a scan, each a list, one crossing each.
 
     Invariants: (1) `_merge` is None before the first chunk, behind the last and after `close`.
-    (2) `_chunk` is the list handed out last: emptied, it ends under whoever walks it, so that a seek
-    and a close take effect at once.
+    (2) `_chunk` is the list handed out last: emptied, it ends under whoever walks it, so that a
+    seek and a close take effect at once.
     """
 
     __slots__ = (
@@ -159,7 +159,9 @@ class Walk:
         raise StopIteration
 
     def merge(self) -> Any:
-        """The C walk, at the next pair; None at the end. Raises what ended the walk from outside."""
+        """The C walk, at the next pair; None at the end. Raises what ended the walk from
+        outside.
+        """
         if self._error is not None:
             raise self._error
         if self._merge is None and not self._done:

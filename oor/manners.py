@@ -14,7 +14,9 @@ _NO_DEFAULT: Any = object()
 
 
 class MutableManners(Reads):
-    """Writes as of a dict. What takes two steps, a read and a write, is not atomic beside other writers."""
+    """Writes as of a dict. What takes two steps, a read and a write, is not atomic beside other
+    writers.
+    """
 
     def put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
         """Set `key` to `value` and return the LSN of the mutation."""
@@ -47,7 +49,9 @@ class MutableManners(Reads):
         return value
 
     def popitem(self) -> tuple[bytes, bytes]:
-        """Remove the first pair in key order and return it; KeyError if there is none. Two steps."""
+        """Remove the first pair in key order and return it; KeyError if there is none. Two
+        steps.
+        """
         pair = self.first()
         if pair is None:
             raise KeyError("the store is empty")

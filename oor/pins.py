@@ -1,8 +1,8 @@
 """Pins: who keeps tables and memtables alive, and since when.
 
-A snapshot and a scan pin a version and views of memtables; files that were compacted away and memtables that
-were flushed live on until the last of them lets go. Each is entered here when it is made, weakly and in
-O(1); what a pin holds is only worked out when somebody asks.
+A snapshot and a scan pin a version and views of memtables; files that were compacted away and
+memtables that were flushed live on until the last of them lets go. Each is entered here when it is
+made, weakly and in O(1); what a pin holds is only worked out when somebody asks.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ class Pin:
     thread: str
     """The name of the thread that made it."""
     site: str | None
-    """file:line of the caller that made it; None unless the store was opened with pin_sites=True."""
+    """file:line of the caller that made it; None unless the store was opened with
+    pin_sites=True.
+    """
     age: float
     """Seconds since it was made."""
     lsn: int
@@ -87,7 +89,8 @@ class Pins:
 
     def __init__(self, sites: bool = False) -> None:
         self.sites = sites
-        # A dead reference takes itself out; its hash is the owner's, and was taken when it was added.
+        # A dead reference takes itself out; its hash is the owner's, and was taken when it was
+        # added.
         self._live: set[weakref.ref[Pinning]] = set()
 
     def add(self, pinning: Pinning) -> None:
@@ -116,7 +119,9 @@ class Pins:
         return sorted(pins, key=lambda pin: -pin.age)
 
 
-def _measure(pinned: Pinned, now: float, used: frozenset[int], memtables: Collection[Memtable]) -> Pin:
+def _measure(
+    pinned: Pinned, now: float, used: frozenset[int], memtables: Collection[Memtable]
+) -> Pin:
     table_bytes = memtable_bytes = kept_bytes = 0
     for table in pinned.moment.version.tables():
         table_bytes += table.meta.size

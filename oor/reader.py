@@ -1,10 +1,10 @@
 """Read-only handles: a store as its files show it, whoever writes it meanwhile.
 
-Nothing is locked, written, synced or removed. What a recovery would do on disk is done in memory: manifest,
-tables, and the log above them into a memtable. A writer may replace any file under the reader's hands, so
-what was read counts only if the manifest then still says that the log starts where it did; else, and after
-any error, it is all read again, a bounded number of times. Tables that are open stay readable after a
-compaction has removed their names.
+Nothing is locked, written, synced or removed. What a recovery would do on disk is done in memory:
+manifest, tables, and the log above them into a memtable. A writer may replace any file under the
+reader's hands, so what was read counts only if the manifest then still says that the log starts
+where it did; else, and after any error, it is all read again, a bounded number of times. Tables
+that are open stay readable after a compaction has removed their names.
 """
 
 from __future__ import annotations
@@ -48,11 +48,12 @@ class ReadState:
 
 
 class ReadOnlyDB(Handle):
-    """A store opened with read_only=True: its state when it was opened or last refreshed. A Mapping.
+    """A store opened with read_only=True: its state when it was opened or last refreshed. A
+    Mapping.
 
-    It shows every mutation that was logged, which is what a recovery would find at that moment. A writer,
-    of this process or another, is not hindered and not noticed until `refresh`. Can be pickled: the copy
-    opens the store anew where it is unpickled. Every write raises ReadOnlyError.
+    It shows every mutation that was logged, which is what a recovery would find at that moment. A
+    writer, of this process or another, is not hindered and not noticed until `refresh`. Can be
+    pickled: the copy opens the store anew where it is unpickled. Every write raises ReadOnlyError.
     Cost: the log above the tables is read into memory.
     """
 
@@ -71,13 +72,14 @@ class ReadOnlyDB(Handle):
         """The LSN of the newest mutation that the handle shows."""
         state = self._state
         with state.lock:
-            return max(state.view.active.last_lsn, state.flushed_lsn)
+            newest: int = max(state.view.active.last_lsn, state.flushed_lsn)
+        return newest
 
     def refresh(self) -> int:
         """Show the store as it is now, and return the LSN of the newest mutation shown.
 
-        Snapshots and scans keep what they showed. Cost and errors: those of an open, but tables that are
-        open already stay so. If it raises, the handle shows what it showed.
+        Snapshots and scans keep what they showed. Cost and errors: those of an open, but tables
+        that are open already stay so. If it raises, the handle shows what it showed.
         """
         with self._refreshing:
             state = self._state
@@ -123,7 +125,7 @@ def _reopen(path: str, options: dict[str, Any]) -> ReadOnlyDB:
     return ReadOnlyDB(path, Options.of(**options))
 
 
-# ---- reading a store that may change meanwhile ----------------------------------------------------
+# ---- reading a store that may change meanwhile ----
 
 
 def _load(
@@ -146,7 +148,9 @@ def _load(
             if attempt == ATTEMPTS - 1:
                 raise
         time.sleep(_PAUSE * attempt)
-    raise OorError(f"the store changed {ATTEMPTS} times while it was read; try again", path=directory)
+    raise OorError(
+        f"the store changed {ATTEMPTS} times while it was read; try again", path=directory
+    )
 
 
 def _replay(plan: RecoveryPlan, *, salvage: bool) -> Memtable:
@@ -169,12 +173,14 @@ def _replay(plan: RecoveryPlan, *, salvage: bool) -> Memtable:
 
 
 def _still_holds(directory: str, plan: RecoveryPlan) -> bool:
-    """Whether no segment that was read can have been freed meanwhile: that follows an edit that says so."""
+    """Whether no segment that was read can have been freed meanwhile: that follows an edit that
+    says so.
+    """
     state = read_manifest(directory).state
     return (state.epoch, state.log_start) == (plan.state.epoch, plan.state.log_start)
 
 
-# ---- children of this process ----------------------------------------------------------------------
+# ---- children of this process ----
 
 _open_readers: weakref.WeakSet[ReadOnlyDB] = weakref.WeakSet()
 _disowned: list[Any] = []
@@ -184,7 +190,9 @@ def _disown() -> None:
     """In a forked child: locks of the C half may be held by threads that do not exist here."""
     for reader in list(_open_readers):
         _disowned.append((reader._state, reader._cache))
-        gone: Any = ClosedView(reader.path, "the handle belongs to the parent process; open the store again")
+        gone: Any = ClosedView(
+            reader.path, "the handle belongs to the parent process; open the store again"
+        )
         reader._state = gone
         reader._pins.end(gone.error())
     _open_readers.clear()

@@ -20,7 +20,9 @@ Lookup: TypeAlias = Callable[[list[bytes]], Iterable[bytes | None | Absent]]
 
 
 def prefix_bounds(prefix: bytes) -> tuple[bytes, bytes | None]:
-    """The range of keys that begin with `prefix`: from it, to below the second; None: to the end."""
+    """The range of keys that begin with `prefix`: from it, to below the second; None: to the
+    end.
+    """
     upper = prefix.rstrip(b"\xff")
     if not upper:
         return prefix, None
@@ -42,10 +44,11 @@ def range_bounds(
 
 
 class Reads:
-    """Reads of one kind of view. Behaves as a `collections.abc.Mapping` in key order, with these differences:
+    """Reads of one kind of view. Behaves as a `collections.abc.Mapping` in key order, with these
+    differences:
 
-    `keys`, `values` and `items` take the bounds of a scan and give an iterator; `len` walks over all keys;
-    two stores are equal only if they are the same object.
+    `keys`, `values` and `items` take the bounds of a scan and give an iterator; `len` walks over
+    all keys; two stores are equal only if they are the same object.
     """
 
     _pins: Pins | None = None
@@ -63,10 +66,12 @@ class Reads:
         raise NotImplementedError
 
     def get_into(self, key: BytesLike, buffer: Any) -> int | None:
-        """Copy the value of `key` to the start of a writable buffer and return its size; None: not there.
+        """Copy the value of `key` to the start of a writable buffer and return its size; None: not
+        there.
 
-        No `bytes` is made of a value in a table: one copy, from the block cache to the buffer. Raises
-        LimitError, which says the size, if the buffer is too small; it is then unchanged. As `get` otherwise.
+        No `bytes` is made of a value in a table: one copy, from the block cache to the buffer.
+        Raises LimitError, which says the size, if the buffer is too small; it is then unchanged. As
+        `get` otherwise.
         """
         raise NotImplementedError
 
@@ -81,10 +86,11 @@ class Reads:
         reverse: bool = False,
         limit: int | None = None,
     ) -> Scan:
-        """The pairs with start <= key < stop (or with a prefix) in key order, or from last to first.
+        """The pairs with start <= key < stop (or with a prefix) in key order, or from last to
+        first.
 
-        One consistent view, whatever is written meanwhile. The iterator can `seek` and `close`. Raises
-        CorruptionError, StorageError, ClosedError. Cost: some us, and about 0.1 us a pair.
+        One consistent view, whatever is written meanwhile. The iterator can `seek` and `close`.
+        Raises CorruptionError, StorageError, ClosedError. Cost: some us, and about 0.1 us a pair.
         """
         lower, upper = range_bounds(start, stop, prefix)
         return Scan(Walk(self._now(), self._pins, lower, upper, reverse, limit))

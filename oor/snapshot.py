@@ -33,10 +33,12 @@ class View:
 
 
 class Snapshot(Reads):
-    """The store as it was when the snapshot was taken. A context manager; `close` lets go of what it pins.
+    """The store as it was when the snapshot was taken. A context manager; `close` lets go of what
+    it pins.
 
     Taking one is O(1): it pins the live tables and the memtables, and values that are overwritten
-    meanwhile are kept aside for it. Safe for any thread. ClosedError after `close`, its own or the store's.
+    meanwhile are kept aside for it. Safe for any thread. ClosedError after `close`, its own or the
+    store's.
     """
 
     def __init__(self, moment: Moment, pins: Pins) -> None:

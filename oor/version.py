@@ -151,8 +151,9 @@ class Version:
         opened: dict[int, Table] = {}
         for number, (_, meta) in tables.items():
             table = known.get(number) if known else None
-            same = table is not None and table.meta == meta
-            opened[number] = table if same else Table.open(directory, meta, cache)  # type: ignore[assignment]
+            if table is None or table.meta != meta:
+                table = Table.open(directory, meta, cache)
+            opened[number] = table
         return cls().with_edit(VersionEdit(add=tuple(tables.values())), opened)
 
     def _check(self) -> None:
@@ -190,7 +191,8 @@ class Version:
         return found
 
     def get_into(self, key: bytes, buffer: Any) -> int | None:
-        """Copy the value of `key` to a writable buffer and return its size; None: absent or deleted.
+        """Copy the value of `key` to a writable buffer and return its size; None: absent or
+        deleted.
 
         LimitError, which says the size, if the buffer is smaller. One call into C, one copy.
         """

@@ -1,4 +1,6 @@
-"""Memory: however many records go through a store, the process stays within the budgets it was given."""
+"""Memory: however many records go through a store, the process stays within the budgets it was
+given.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Views of a memtable: each shows its moment, a writer pays only while one is alive, and they leave no trace."""
+"""Views of a memtable: each shows its moment, a writer pays only while one is alive, and they leave
+no trace.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,9 @@ from oor.memtable import ABSENT, Memtable
 KEYS = st.sampled_from([b"%d" % i for i in range(6)])
 STEPS = st.lists(
     st.one_of(
-        st.tuples(st.just("apply"), st.dictionaries(KEYS, st.none() | st.binary(max_size=2), min_size=1)),
+        st.tuples(
+            st.just("apply"), st.dictionaries(KEYS, st.none() | st.binary(max_size=2), min_size=1)
+        ),
         st.tuples(st.just("view"), st.none()),
         st.tuples(st.just("drop"), st.integers(0, 5)),
         st.tuples(st.just("read"), st.integers(0, 5)),

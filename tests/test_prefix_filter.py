@@ -31,9 +31,7 @@ def store(tmp_path):
 
 
 @quick
-@given(
-    level0=st.lists(RUNS, max_size=3), deep=RUNS, start=KEYS, stop=KEYS, reverse=st.booleans()
-)
+@given(level0=st.lists(RUNS, max_size=3), deep=RUNS, start=KEYS, stop=KEYS, reverse=st.booleans())
 def test_no_scan_loses_a_key_to_the_filter(store, level0, deep, start, stop, reverse):
     version = store.levels([level0, [deep] if deep else []])
     expected = {
@@ -50,7 +48,9 @@ def skips(store: Store) -> int:
 
 
 def test_a_scan_of_one_prefix_skips_tables_that_have_none_of_it(store):
-    runs = [{b"%c%c%c" % (a, b, c): b"v" for b in range(0, 256, 7) for c in range(3)} for a in range(5)]
+    runs = [
+        {b"%c%c%c" % (a, b, c): b"v" for b in range(0, 256, 7) for c in range(3)} for a in range(5)
+    ]
     wide = {b"\0\0\0": b"v", b"\xff\xff\xff": b"v"}
     version = store.levels([[{**wide, **run} for run in runs]])
     before = skips(store)
@@ -64,9 +64,7 @@ def test_a_scan_of_one_prefix_skips_tables_that_have_none_of_it(store):
 
 
 def test_the_registry_skips_tables_without_the_object(tmp_path):
-    with oor.open(
-        tmp_path / "s", durability="os", background=False, prefix_filter_bytes=5
-    ) as db:
+    with oor.open(tmp_path / "s", durability="os", background=False, prefix_filter_bytes=5) as db:
         for number in (254, 255, 256, 70_000):
             for outer in (1, 99_999):
                 db.put(registry_keys.ElsetKey(outer, number, 0, 0).encode(), b"v")
@@ -83,7 +81,11 @@ def test_the_registry_skips_tables_without_the_object(tmp_path):
 
 
 def test_a_table_with_prefixes_is_version_2_and_one_without_version_1(store):
-    for options, version, size in [(PREFIXED, 2, 2), (SMALL, 1, 0), (replace(PREFIXED, filter_bits=0), 1, 0)]:
+    for options, version, size in [
+        (PREFIXED, 2, 2),
+        (SMALL, 1, 0),
+        (replace(PREFIXED, filter_bits=0), 1, 0),
+    ]:
         meta = store.write({b"abc": b"v"}, options)
         data = open(store.path(meta.number), "rb").read()
         fields = FOOTER.unpack(data[-FOOTER.size :])

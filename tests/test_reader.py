@@ -45,7 +45,11 @@ def test_a_reader_shows_tables_and_log_beside_a_writer(db, path):
     with read(path) as reader:
         assert dict(reader.scan()) == {b"a": b"1", b"c": b"3"}
         assert reader.last_lsn == db.last_lsn == 4
-        assert (reader[b"a"], reader.get(b"b"), reader.get_many([b"c", b"b"])) == (b"1", None, [b"3", None])
+        assert (reader[b"a"], reader.get(b"b"), reader.get_many([b"c", b"b"])) == (
+            b"1",
+            None,
+            [b"3", None],
+        )
         assert reader.first(reverse=True) == (b"c", b"3")
         assert reader.get_into(b"c", bytearray(1)) == 1
         assert sum(map(len, reader.scan_columns())) == len(reader) == 2
@@ -60,7 +64,7 @@ def test_a_reader_shows_one_moment_until_it_is_refreshed(db, path):
         db.put(b"b", b"2")
         db.compact()
         assert dict(reader.scan()) == {b"a": b"1"}
-        assert [pin.owner for pin in reader.pins()] == ["snapshot", "scan", "scan"][: len(reader.pins())]
+        assert [pin.owner for pin in reader.pins()][:2] == ["snapshot", "scan"]
         assert reader.refresh() == db.last_lsn
         assert dict(reader.scan()) == {b"a": b"2", b"b": b"2"}
         assert dict(snapshot.scan()) == dict(walk) == {b"a": b"1"}
@@ -136,7 +140,10 @@ def test_a_reader_is_pickled_as_its_path_and_options(db, path):
             assert copy.options == reader.options and copy.options.cache_bytes == 12345
         program = "import pickle, sys; print(pickle.loads(sys.stdin.buffer.read())[b'a'].decode())"
         done = subprocess.run(
-            [sys.executable, "-c", program], input=pickle.dumps(reader), capture_output=True, check=True
+            [sys.executable, "-c", program],
+            input=pickle.dumps(reader),
+            capture_output=True,
+            check=True,
         )
         assert done.stdout.split()[-1] == b"2"
     with pytest.raises(TypeError, match="cannot be pickled"):
@@ -162,12 +169,14 @@ def test_damage_is_an_error_however_often_it_is_read(db, path):
         read(path)
 
 
-# ---- beside a writer that replaces what is being read ------------------------------------------------
+# ---- beside a writer that replaces what is being read ----
 
 
 @pytest.mark.parametrize("disturbance", ["compact", "checkpoint", "close"])
 def test_a_store_that_changes_while_it_is_read_is_read_again(path, monkeypatch, disturbance):
-    db = oor.open(path, durability="os", background=False, segment_bytes=32 * 1024, tail_bytes=16 * 1024)
+    db = oor.open(
+        path, durability="os", background=False, segment_bytes=32 * 1024, tail_bytes=16 * 1024
+    )
     for i in range(300):
         db.put(b"%04d" % i, bytes(500))
         if i % 100 == 99:

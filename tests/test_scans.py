@@ -210,7 +210,7 @@ def test_the_first_pair_is_found_below_many_deletions_and_in_any_size(db):
     assert db.first(prefix=b"09", reverse=True) == (b"0995", db[b"0995"])
 
 
-# ---- columns ---------------------------------------------------------------------------------------
+# ---- columns ----
 
 
 def test_a_pair_larger_than_a_chunk_has_a_chunk_of_its_own(db):
@@ -244,7 +244,10 @@ def test_columns_are_read_only_and_wrapped_without_a_copy(db):
     assert offsets.tolist() == list(range(0, 901 * 6, 6))
     assert keys[-1] == b"000899"
     assert not keys.flags.writeable
-    assert keys.__array_interface__["data"][0] == numpy.asarray(chunk.keys).__array_interface__["data"][0]
+    assert (
+        keys.__array_interface__["data"][0]
+        == numpy.asarray(chunk.keys).__array_interface__["data"][0]
+    )
 
 
 def test_columns_take_bounds_seek_and_limit(db):
@@ -258,7 +261,7 @@ def test_columns_take_bounds_seek_and_limit(db):
         assert [key for key, _ in pairs_of(next(walk))] == [b"010", b"009", b"008", b"007", b"006"]
 
 
-# ---- values into memory of the caller's --------------------------------------------------------------
+# ---- values into memory of the caller's ----
 
 
 @pytest.fixture(params=["memtable", "table", "snapshot", "snapshot of a table"])
