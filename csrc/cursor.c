@@ -195,16 +195,17 @@ int oor_cursor_next(oor_cursor *cursor) {
 
 oor_cached *oor_cursor_peek(const oor_cursor *cursor) {
     const oor_table *table = cursor->tables[cursor->table_at];
-    uint32_t next = cursor->block_at + 1;
-    if (!cursor->held || next >= table->block_count) return NULL;
-    return oor_slot_acquire(&table->slots[next]);
+    uint32_t end = cursor->reverse ? 0 : table->block_count - 1;
+    if (!cursor->held || cursor->block_at == end) return NULL;
+    return oor_slot_acquire(&table->slots[cursor->reverse ? cursor->block_at - 1
+                                                          : cursor->block_at + 1]);
 }
 
-int oor_cursor_move(oor_cursor *cursor, uint32_t entry_at) {
-    assert(cursor->valid && !cursor->reverse);
-    assert(entry_at > cursor->entry_at && entry_at <= cursor->block.count);
-    cursor->entries += entry_at - cursor->entry_at - 1;
-    cursor->entry_at = entry_at - 1;
+int oor_cursor_move(oor_cursor *cursor, uint32_t last) {
+    assert(cursor->valid && last < cursor->block.count);
+    assert(cursor->reverse ? last <= cursor->entry_at : last >= cursor->entry_at);
+    cursor->entries += cursor->reverse ? cursor->entry_at - last : last - cursor->entry_at;
+    cursor->entry_at = last;
     return oor_cursor_next(cursor);
 }
 

@@ -48,10 +48,10 @@ void oor_cursor_clear(oor_cursor *cursor);
 int oor_cursor_seek(oor_cursor *cursor, const uint8_t *key, size_t key_size);
 /* REQUIRES: cursor->valid. */
 int oor_cursor_next(oor_cursor *cursor);
-/* To an entry further on in the same block, or, with the block's count, to what comes behind it.
- * REQUIRES: cursor->valid, walking up. */
-int oor_cursor_move(oor_cursor *cursor, uint32_t entry_at);
-/* The next block of the table, if the cache has it, held for the caller.  REQUIRES: walking up. */
+/* Behind entry `last` of the current block, which is the current one or further on.
+ * REQUIRES: cursor->valid. */
+int oor_cursor_move(oor_cursor *cursor, uint32_t last);
+/* The block of the table that comes next, if the cache has it, held for the caller. */
 oor_cached *oor_cursor_peek(const oor_cursor *cursor);
 
 #endif

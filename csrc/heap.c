@@ -60,8 +60,8 @@ int oor_heap_step(oor_heap *heap) {
     return settle(heap, oor_cursor_next(heap->items[0].cursor));
 }
 
-int oor_heap_move(oor_heap *heap, uint32_t entry_at) {
-    return settle(heap, oor_cursor_move(heap->items[0].cursor, entry_at));
+int oor_heap_move(oor_heap *heap, uint32_t last) {
+    return settle(heap, oor_cursor_move(heap->items[0].cursor, last));
 }
 
 int oor_heap_step_over(oor_heap *heap, const uint8_t *key, uint32_t key_size, uint64_t *skipped) {

@@ -259,22 +259,27 @@ static int take_window(oor_merge *merge, oor_sink *sink, int *ended) {
     return rc < 0 ? rc : live;
 }
 
-/* Where the entries of the top cursor's block end that come before every other source's and before
- * the end of the walk; entry_at + 1 where that is not worth to know.  REQUIRES: walking up, no pair
- * in the window. */
-static uint32_t run_end(const oor_merge *merge, const oor_cursor *top) {
+/* The last entry, in walking order, of the top cursor's block that comes before every other source's
+ * and before the end of the walk; the current one where more is not worth to know, -1 where it is
+ * past the end itself.  REQUIRES: no pair in the window. */
+static int64_t run_last(const oor_merge *merge, const oor_cursor *top) {
     const oor_heap *heap = &merge->heap;
-    uint32_t end = top->block.count;
-    oor_entry last;
-    oor_block_entry(&top->block, end - 1, &last);
+    const oor_buffer *bound = &merge->bound;
+    int reverse = heap->reverse;
+    uint32_t last = reverse ? 0 : top->block.count - 1;
+    oor_entry entry;
+    oor_block_entry(&top->block, last, &entry);
     for (uint32_t i = 1; i < 3 && i < heap->count; i++) {
         const oor_cursor *other = heap->items[i].cursor;
-        if (oor_entry_compare(&last, other->key, other->key_size) >= 0) return top->entry_at + 1;
+        int order = oor_entry_compare(&entry, other->key, other->key_size);
+        if (reverse ? order <= 0 : order >= 0) return top->entry_at;
     }
-    if (merge->has_bound &&
-        oor_entry_compare(&last, merge->bound.data, merge->bound.size) >= 0)
-        end = oor_block_seek(&top->block, merge->bound.data, merge->bound.size);
-    return end;
+    if (!merge->has_bound) return last;
+    int order = oor_entry_compare(&entry, bound->data, bound->size);
+    if (reverse ? order >= 0 : order < 0) return last;
+    uint32_t first_above = oor_block_seek(&top->block, bound->data, bound->size);
+    if (reverse) return first_above <= top->entry_at ? (int64_t)first_above : -1;
+    return first_above > top->entry_at ? (int64_t)first_above - 1 : -1;
 }
 
 /* Fetches of the block that comes next what lies where an entry lies in this one: a walk is as fast
@@ -284,30 +289,37 @@ OOR_FETCHES void fetch_like(const oor_cached *next, uint32_t offset, ptrdiff_t s
     for (ptrdiff_t at = 0; at < size && at < FETCHED_MAX; at += 64) __builtin_prefetch(from + at);
 }
 
-/* Hands on the entries of the top cursor's block up to `end`, at most `pairs` pairs: how many. */
-static int take_run(oor_merge *merge, oor_sink *sink, uint32_t end, uint32_t pairs, int *ended) {
+/* Hands on the entries of the top cursor's block to `last`, at most `pairs` pairs: how many. */
+static int take_run(oor_merge *merge, oor_sink *sink, uint32_t last, uint32_t pairs, int *ended) {
     oor_cursor *top = oor_heap_top(&merge->heap);
     const oor_block *block = &top->block;
-    uint32_t at = top->entry_at, taken = 0;
-    int rc = 0;
+    int rc = 0, reverse = top->reverse;
+    uint32_t at = top->entry_at, passed = 0, taken = 0;
+    uint32_t count = (reverse ? at - last : last - at) + 1;
     oor_entry entry;
     oor_block_entry(block, at, &entry);
     const uint8_t *restart = entry.prefix;
     oor_cached *next = oor_cursor_peek(top);
-    for (; at < end && taken < pairs; at++) {
-        const uint8_t *bytes = block->data + block->offsets[at];
-        oor_entry_read(bytes, &entry);
-        if (entry.shared == 0) restart = entry.suffix;
-        entry.prefix = restart;
-        if (next) fetch_like(next, block->offsets[at], entry.value + entry.value_size - bytes);
+    for (; passed < count && taken < pairs; passed++) {
+        uint32_t here = reverse ? at - passed : at + passed;
+        if (reverse) {
+            oor_block_entry(block, here, &entry);
+        } else {
+            oor_entry_read(block->data + block->offsets[here], &entry);
+            if (entry.shared == 0) restart = entry.suffix;
+            entry.prefix = restart;
+        }
+        if (next)
+            fetch_like(next, block->offsets[here], (ptrdiff_t)entry.suffix_size + entry.value_size);
         if (entry.value_size == OOR_TOMBSTONE) continue;
         rc = oor_sink_take(sink, &entry);
         if (rc <= 0) break;
         taken++;
     }
     if (next) oor_cached_release(next);
-    if (rc == 0 && at < end && taken < pairs) *ended = OOR_MERGE_FULL;
-    if (rc >= 0 && at > top->entry_at) rc = oor_heap_move(&merge->heap, at);
+    if (rc == 0 && passed < count && taken < pairs) *ended = OOR_MERGE_FULL;
+    if (rc >= 0 && passed > 0)
+        rc = oor_heap_move(&merge->heap, reverse ? at - (passed - 1) : at + (passed - 1));
     return rc < 0 ? rc : (int)taken;
 }
 
@@ -322,9 +334,11 @@ static int step(oor_merge *merge, oor_sink *sink, uint32_t pairs, int *ended) {
     }
     const oor_cursor *top = oor_heap_top(&merge->heap);
     int from_window = newer->at < newer->count;
-    if (top && !from_window && !reverse) {
-        uint32_t end = run_end(merge, top);
-        if (end > top->entry_at + 1) return take_run(merge, sink, end, pairs, ended);
+    if (top && !from_window) {
+        int64_t last = run_last(merge, top);
+        if (last < 0) *ended = OOR_MERGE_END;
+        if (last < 0) return 0;
+        if (last != top->entry_at) return take_run(merge, sink, (uint32_t)last, pairs, ended);
     }
     if (top && from_window) {
         int order = oor_compare(newer->key, newer->key_sizes[newer->at], top->key, top->key_size);
@@ -369,6 +383,18 @@ int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_pickle_raw(out, "e.", 2);
+    return ended;
+}
+
+int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
+                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                     oor_buffer *out) {
+    oor_merge *merge =
+        oor_merge_new(version, (const uint8_t *)start, start_size, (const uint8_t *)stop,
+                      stop_size, flags | OOR_MERGE_NO_WINDOW);
+    if (!merge) return oor_last_error()->code;
+    int ended = oor_merge_next(merge, pairs, out);
+    oor_merge_free(merge);
     return ended;
 }
 

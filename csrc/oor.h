@@ -494,8 +494,13 @@ enum oor_merge_step {
     OOR_MERGE_NEEDS_WINDOW = 2,
     OOR_MERGE_FULL = 3 /* columns without room for the next pair */
 };
-/* At most `pairs` pairs as a pickled list of (key, value), or of keys; returns an oor_merge_step. */
+/* At most `pairs` pairs as a pickled list of key, value, key, value ..., or of keys; returns an
+ * oor_merge_step. */
 int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
+/* The first `pairs` pairs of a walk without newer pairs: new, next and free in one call. */
+int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
+                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                     oor_buffer *out);
 
 /* Memory of the caller's that pairs are written to, one behind the other (grammar: sink.h). */
 typedef struct {

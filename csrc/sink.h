@@ -1,6 +1,6 @@
 /* sink.h: where a walk puts the pairs it finds: a pickle for Python, columns, or one pair.
  *
- * pickle  := list of (key value 0x86), or of key, as in pickle.h
+ * pickle  := list of (key value), one behind the other, or of key, as in pickle.h
  * columns := keys: bytes*  key_offsets: u32{n + 1}  values: bytes*  value_offsets: u32{n + 1}
  *            pair i is keys[key_offsets[i], key_offsets[i + 1]), and its value likewise
  *
@@ -46,7 +46,6 @@ static inline int oor_sink_pickle(oor_sink *sink, const oor_entry *entry) {
     out->size = (size_t)(p - out->data) + key_size;
     if (!pairs) return 1;
     oor_pickle_bytes(out, entry->value, entry->value_size);
-    out->data[out->size++] = 0x86;
     return 1;
 }
 

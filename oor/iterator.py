@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol
 
@@ -18,6 +18,7 @@ _WINDOWS = (16, 64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
 
 _SINGLE_STEPS = 3
+_END: int = lib.OOR_MERGE_END
 _KEPT_MAX = 1 << 20
 _buffers: list[Buffer] = []
 """Borrowed by one call at a time: pop and append are atomic."""
@@ -97,7 +98,7 @@ class Scan:
 
 
 class Walk:
-    """The chunks of a scan, each a list, one crossing each.
+    """The chunks of a scan, one crossing each: lists of keys, or pairs out of a flat list.
 
     Invariants: (1) `_merge` is None before the first chunk, behind the last and after `close`.
     (2) `_chunk` is the list handed out last: emptied, it ends under whoever walks it, so that a
@@ -140,23 +141,62 @@ class Walk:
     def __iter__(self) -> Walk:
         return self
 
-    def __next__(self) -> list[Any]:
+    def __next__(self) -> Iterable[Any]:
         try:
             buffer = _buffers.pop()
         except IndexError:
             buffer = Buffer()
+        raw = buffer.raw
         try:
+            if self._fits_one_call():
+                step = self._scan_at_once(raw)
+                return self._hand_on(None, step, loads(ffi.buffer(raw.data, raw.size)))
             while (merge := self.merge()) is not None:
-                step = check(lib.oor_merge_next(merge, self._size(), buffer.raw))
-                chunk: list[Any] = loads(ffi.buffer(buffer.raw.data, buffer.raw.size))
-                self.advance(merge, step, len(chunk))
+                step = check(lib.oor_merge_next(merge, self._size(), raw))
+                chunk: list[bytes] = loads(ffi.buffer(raw.data, raw.size))
+                handed_on = self._hand_on(merge, step, chunk)
                 if chunk:
-                    self._chunk = chunk
-                    return chunk
+                    return handed_on
         finally:
-            if buffer.raw.capacity <= _KEPT_MAX:
+            if raw.capacity <= _KEPT_MAX:
                 _buffers.append(buffer)
         raise StopIteration
+
+    def _hand_on(self, merge: Any, step: int, chunk: list[bytes]) -> Iterable[Any]:
+        """What one crossing gave, as keys or as pairs."""
+        self._chunk = chunk
+        if self._flags & lib.OOR_MERGE_KEYS_ONLY:
+            self.advance(merge, step, len(chunk))
+            return chunk
+        self.advance(merge, step, len(chunk) // 2)
+        # Two hands on one iterator make pairs, and zip makes them in one tuple as long as nobody
+        # keeps it.
+        flat = iter(chunk)
+        return zip(flat, flat, strict=False)
+
+    def _fits_one_call(self) -> bool:
+        """Whether the whole walk is one short call over tables alone."""
+        left = self._left
+        return (
+            left is not None
+            and left <= _CHUNKS[-1]
+            and not self._done
+            and self._merge is None
+            and self._error is None
+            and self._moment is not None
+            and not self._moment.views
+        )
+
+    def _scan_at_once(self, raw: Any) -> int:
+        assert self._moment is not None
+        low, high = self._lower, self._upper
+        flags = self._flags
+        flags |= lib.OOR_MERGE_HAS_START if low is not None else 0
+        flags |= lib.OOR_MERGE_HAS_STOP if high is not None else 0
+        low, high = low or b"", high or b""
+        version = self._moment.version.raw
+        check(lib.oor_version_scan(version, low, len(low), high, len(high), flags, self._left, raw))
+        return _END
 
     def merge(self) -> Any:
         """The C walk, at the next pair; None at the end. Raises what ended the walk from
