@@ -162,6 +162,10 @@ class Walk:
                 _buffers.append(buffer)
         raise StopIteration
 
+    def count(self) -> int:
+        """Walk to the end and say how many keys there were. REQUIRES: keys only."""
+        return sum(len(self._chunk) for _ in self)
+
     def _hand_on(self, merge: Any, step: int, chunk: list[bytes]) -> Iterable[Any]:
         """What one crossing gave, as keys or as pairs."""
         self._chunk = chunk
@@ -241,8 +245,10 @@ class Walk:
 
     def feed(self, merge: Any) -> None:
         """Give the C walk the next window of the memtables. REQUIRES: it has asked for one."""
-        assert self._windows is not None
-        keys, values, last = self._windows.next()
+        windows = self._windows
+        if windows is None:  # ended by another thread while this one was in C
+            raise self._error or ClosedError("the scan is closed")
+        keys, values, last = windows.next()
         if keys:
             check(lib.oor_merge_window(merge, *Columns(keys, values).arguments(), last))
         else:

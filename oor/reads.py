@@ -172,7 +172,7 @@ class Reads:
 
     def __len__(self) -> int:
         """The number of keys, counted one by one: a scan of the whole store."""
-        return sum(map(len, Walk(self._now(), self._pins, None, None, False, None, keys_only=True)))
+        return Walk(self._now(), self._pins, None, None, False, None, keys_only=True).count()
 
     def __bool__(self) -> bool:
         """Whether there is any key; cheap."""

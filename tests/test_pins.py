@@ -43,6 +43,16 @@ def test_a_scan_is_listed_until_it_is_dropped(db):
     assert db.pins() == []
 
 
+def test_a_snapshot_of_full_memtables_says_their_newest_lsn(tmp_path):
+    options = {"durability": "os", "background": False, "memtable_bytes": 1000}
+    with oor.open(tmp_path / "t", **options) as db:
+        for i in range(10):
+            db.put(b"%d" % i, bytes(900))
+            with db.snapshot() as snapshot:
+                assert snapshot.lsn == db.last_lsn == i + 1
+                assert len(snapshot) == i + 1
+
+
 def test_pins_come_oldest_first(db):
     held = []
     for i in range(5):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import os
+import threading
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -163,6 +164,32 @@ def test_a_scan_of_a_store_that_was_closed_raises_at_its_next_step(tmp_path, kin
         next(walk)
     with pytest.raises(ClosedError):
         walk.seek(b"1")
+
+
+@pytest.mark.parametrize("kind", ["scan", "scan_columns"])
+def test_a_close_while_another_thread_walks_ends_the_walk_with_an_error(tmp_path, kind):
+    for _ in range(10):
+        db = oor.open(tmp_path / "s", durability="os", background=False)
+        db.write({b"%05d" % i: b"v" * 50 for i in range(20_000)})
+        walk, ended, begun = getattr(db, kind)(), [], threading.Event()
+
+        def read(walk=walk, ended=ended, begun=begun) -> None:
+            try:
+                for _ in walk:
+                    begun.set()
+                ended.append(None)
+            except ClosedError as error:
+                ended.append(error)
+            except BaseException as error:
+                ended.append(error)
+                raise
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        begun.wait()
+        db.close()
+        thread.join()
+        assert len(ended) == 1 and (ended[0] is None or isinstance(ended[0], ClosedError))
 
 
 def test_a_scan_that_was_at_its_end_stays_there_when_the_store_closes(tmp_path):
