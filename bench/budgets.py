@@ -48,6 +48,7 @@ BUDGETS = {
     "multiget1000": Budget(0.35, ahead=2.5),
     "readseq": Budget(0.1, ahead=2.0),
     "readreverse": Budget(0.1, ahead=2.0),
+    "readcolumns": Budget(ahead=10.0),
     "range100": Budget(ahead=2.0),
     "recover": Budget(20.0),
     "diskbytes": Budget(of=(1.0, "RocksDB"), ahead=1.0),

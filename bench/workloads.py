@@ -328,6 +328,13 @@ def _scan(reverse: bool) -> Make:
     return make
 
 
+def _scan_in_bulk(store: Store, data: Data, number: int, ops: int) -> Work:
+    def work() -> None:
+        assert store.scan_in_bulk() == len(data.keys)
+
+    return work
+
+
 def _ranges(store: Store, data: Data, number: int, ops: int) -> Work:
     starts = data.some_keys(ops)
 
@@ -358,6 +365,7 @@ ALL: tuple[Workload, ...] = (
     Workload("multiget1000", "key of a get_many of 1,000", 20_000, _multiget, settled=True),
     Workload("readseq", "record of a full scan", 0, _scan(False), settled=True),
     Workload("readreverse", "record of a full scan, backwards", 0, _scan(True), settled=True),
+    Workload("readcolumns", "the same as columns", 0, _scan_in_bulk, settled=True),
     Workload("range100", "100 records from a random key on", 400, _ranges, settled=True),
     Workload("recover", "open with 100,000 records to replay", 1, None, unit="ms", scale=1e3,
              only_log=True),

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10 };
+enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_HEAD_MAX = 4096 };
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
                      int uncached) {
@@ -63,20 +63,44 @@ static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t 
                            : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
 }
 
+/* Keeps the section that was read ahead where the cache has room for it and need not evict. */
+static oor_cached *keep_block(oor_cursor *cursor, oor_table *table, const oor_place *place,
+                              const uint8_t *section, size_t size, size_t payload_size) {
+    if (cursor->uncached || !oor_cache_has_room(table->cache, size + KEPT_HEAD_MAX)) return NULL;
+    uint8_t *copy = malloc(size);
+    if (!copy) return NULL;
+    memcpy(copy, section, size);
+    oor_cached *cached = oor_cached_new(place, copy, payload_size);
+    if (!cached) {
+        free(copy);
+        return NULL;
+    }
+    oor_cache_insert(table->cache, &table->slots[cursor->block_at], cached);
+    return cached;
+}
+
 /* The current block out of the bytes read ahead, which are fetched when it is not among them. */
-static int load_past_cache(oor_cursor *cursor, const oor_table *table) {
+static int load_past_cache(oor_cursor *cursor, oor_table *table) {
     oor_place place = oor_table_place(table, cursor->block_at);
     size_t size = (size_t)(table->offsets[cursor->block_at + 1] - place.offset), payload_size;
     int inside = cursor->ahead_table == cursor->table_at && cursor->ahead_size >= size &&
                  place.offset >= cursor->ahead_offset &&
                  place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
     if (!inside) {
-        uint64_t want = cursor->uncached || cursor->walked > 32 ? AHEAD_MAX : AHEAD_FIRST;
+        /* A compaction opens a cursor on each of its tables and then walks them one by one. */
+        uint32_t short_walk = cursor->uncached ? 8 : 32;
+        uint64_t want = cursor->walked > short_walk ? AHEAD_MAX : AHEAD_FIRST;
         int rc = read_ahead(cursor, table, want);
         if (rc < 0) return rc;
     }
     const uint8_t *section = cursor->ahead + (place.offset - cursor->ahead_offset);
     int rc = oor_section_check(&place, section, size, &payload_size);
+    if (rc >= 0)
+        cursor->held = keep_block(cursor, table, &place, section, size, payload_size);
+    if (cursor->held) {
+        cursor->block = cursor->held->block;
+        return 0;
+    }
     int64_t count = rc < 0 ? rc : oor_block_count(&place, section, payload_size);
     if (count >= 0) rc = reserve_offsets(cursor, &place, (uint32_t)count);
     if (count < 0 || rc < 0) return count < 0 ? (int)count : rc;
@@ -126,6 +150,15 @@ static int load_entry(oor_cursor *cursor) {
     return 0;
 }
 
+/* Behind the last entry nothing is needed any more; many cursors end long before their walk. */
+static int end_walk(oor_cursor *cursor) {
+    let_go(cursor);
+    free(cursor->ahead);
+    cursor->ahead = NULL;
+    cursor->ahead_size = cursor->ahead_capacity = 0;
+    return 0;
+}
+
 /* To the next block in walking order, over the borders of tables; valid is 0 behind the last. */
 static int next_block(oor_cursor *cursor) {
     if (cursor->reverse) {
@@ -134,7 +167,7 @@ static int next_block(oor_cursor *cursor) {
         } else if (cursor->table_at > 0) {
             cursor->block_at = cursor->tables[--cursor->table_at]->block_count - 1;
         } else {
-            return 0;
+            return end_walk(cursor);
         }
     } else if (cursor->block_at + 1 < cursor->tables[cursor->table_at]->block_count) {
         cursor->block_at++;
@@ -142,7 +175,7 @@ static int next_block(oor_cursor *cursor) {
         cursor->table_at++;
         cursor->block_at = 0;
     } else {
-        return 0;
+        return end_walk(cursor);
     }
     int rc = load_block(cursor);
     if (rc < 0) return rc;
@@ -158,6 +191,22 @@ int oor_cursor_next(oor_cursor *cursor) {
         return load_entry(cursor);
     }
     return next_block(cursor);
+}
+
+oor_cached *oor_cursor_peek(const oor_cursor *cursor) {
+    const oor_table *table = cursor->tables[cursor->table_at];
+    uint32_t end = cursor->reverse ? 0 : table->block_count - 1;
+    if (!cursor->held || cursor->block_at == end) return NULL;
+    return oor_slot_acquire(&table->slots[cursor->reverse ? cursor->block_at - 1
+                                                          : cursor->block_at + 1]);
+}
+
+int oor_cursor_move(oor_cursor *cursor, uint32_t last) {
+    assert(cursor->valid && last < cursor->block.count);
+    assert(cursor->reverse ? last <= cursor->entry_at : last >= cursor->entry_at);
+    cursor->entries += cursor->reverse ? cursor->entry_at - last : last - cursor->entry_at;
+    cursor->entry_at = last;
+    return oor_cursor_next(cursor);
 }
 
 static int seek_end(oor_cursor *cursor) {

@@ -6,7 +6,7 @@
  * Invariants:
  * (1) While `valid`, key, key_size, prefix, value and value_size are of the current entry.
  * (2) The first blocks of a walk come through the cache; a longer walk takes what the cache has and
- *     reads the rest ahead, past it, so that it evicts nothing. */
+ *     reads the rest ahead.  It leaves there what finds room, and evicts nothing. */
 #ifndef OOR_CURSOR_H
 #define OOR_CURSOR_H
 
@@ -48,5 +48,10 @@ void oor_cursor_clear(oor_cursor *cursor);
 int oor_cursor_seek(oor_cursor *cursor, const uint8_t *key, size_t key_size);
 /* REQUIRES: cursor->valid. */
 int oor_cursor_next(oor_cursor *cursor);
+/* Behind entry `last` of the current block, which is the current one or further on.
+ * REQUIRES: cursor->valid. */
+int oor_cursor_move(oor_cursor *cursor, uint32_t last);
+/* The block of the table that comes next, if the cache has it, held for the caller. */
+oor_cached *oor_cursor_peek(const oor_cursor *cursor);
 
 #endif

@@ -1,6 +1,6 @@
 /* filter.c: sizes a filter and adds keys to it; the probe itself is in filter.h.
  *
- * filter     := line{line_count} line_count:u32 probes:u8 hash:u8 zero:u16
+ * filter     := line{line_count} line_count:u32 probes:u8 hash:u8 prefix_size:u16
  * line       := 64 bytes; bit b is bit b % 8 of byte b / 8
  * line of h  := (h >> 32) * line_count >> 32
  * bits of h  := g = low 32 bits of h; each probe: bit g >> 23; g = g * 0x9E3779B9 mod 2^32 */

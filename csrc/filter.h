@@ -14,7 +14,7 @@ enum {
     OOR_FILTER_LINE = 64, /* bytes that hold every bit of a key */
     OOR_FILTER_HASH = 1,  /* the hash below, as stored */
     OOR_FILTER_PROBES_MAX = 16,
-    OOR_FILTER_TAIL_SIZE = 8 /* line_count:u32 probes:u8 hash:u8 zero:u16 */
+    OOR_FILTER_TAIL_SIZE = 8 /* line_count:u32 probes:u8 hash:u8 prefix_size:u16 */
 };
 
 __extension__ typedef unsigned __int128 oor_u128;

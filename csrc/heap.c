@@ -49,12 +49,19 @@ void oor_heap_push(oor_heap *heap, oor_cursor *cursor, uint32_t rank) {
     heap->items[at] = item;
 }
 
-int oor_heap_step(oor_heap *heap) {
-    int rc = oor_cursor_next(heap->items[0].cursor);
+static int settle(oor_heap *heap, int rc) {
     if (rc < 0) return rc;
     if (!heap->items[0].cursor->valid) heap->items[0] = heap->items[--heap->count];
     if (heap->count > 1) sink(heap);
     return 0;
+}
+
+int oor_heap_step(oor_heap *heap) {
+    return settle(heap, oor_cursor_next(heap->items[0].cursor));
+}
+
+int oor_heap_move(oor_heap *heap, uint32_t last) {
+    return settle(heap, oor_cursor_move(heap->items[0].cursor, last));
 }
 
 int oor_heap_step_over(oor_heap *heap, const uint8_t *key, uint32_t key_size, uint64_t *skipped) {

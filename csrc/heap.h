@@ -27,6 +27,8 @@ void oor_heap_clear(oor_heap *heap);
 void oor_heap_push(oor_heap *heap, oor_cursor *cursor, uint32_t rank);
 /* Steps the cursor on top; it leaves when it is at its end. */
 int oor_heap_step(oor_heap *heap);
+/* The same with oor_cursor_move for the step. */
+int oor_heap_move(oor_heap *heap, uint32_t last);
 /* Steps every cursor that stands on `key`, which may lie in the one on top; *skipped counts
  * them. */
 int oor_heap_step_over(oor_heap *heap, const uint8_t *key, uint32_t key_size, uint64_t *skipped);

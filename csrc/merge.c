@@ -1,7 +1,7 @@
 /* merge.c: walks all tables of a version and one run of newer pairs as one ordered run of live
  * pairs.
  *
- * answer := list of (key value 0x86), or of key, as in pickle.h.  Nothing here is written to disk.
+ * What comes out is in sink.h.  Nothing here is written to disk.
  *
  * The tables' cursors stand in a heap, the next key in walking order on top and, of equal keys, the
  * newest.  The window's pairs are newer than any table's. */
@@ -9,8 +9,10 @@
 
 #include "cursor.h"
 #include "heap.h"
-#include "pickle.h"
+#include "sink.h"
 #include "version.h"
+
+enum { FETCHED_MAX = 1024 };
 
 /* The newer pairs, as given last. */
 typedef struct {
@@ -33,23 +35,90 @@ struct oor_merge {
     int failed;
 };
 
-static int add_cursors(oor_merge *merge, const uint8_t *from, size_t from_size) {
+/* The keys of a walk: low <= key < high; NULL: no bound. */
+typedef struct {
+    const uint8_t *low, *high;
+    size_t low_size, high_size;
+} range;
+
+/* Whether every key of a range begins with the first `size` bytes of its lower bound, but for
+ * stray ones: the bytes of the upper bound up to *stray, *stray + 1 and so on, all of them fewer
+ * than `size`.  (Bounds that count up have them: 00 FF to 01 00 has room for the key 01.) */
+static int has_one_prefix(const range *keys, size_t size, size_t *stray) {
+    *stray = keys->high_size;
+    if (!keys->low || !keys->high || keys->low_size < size) return 0;
+    size_t common = keys->high_size < size ? keys->high_size : size, at = 0;
+    while (at < common && keys->low[at] == keys->high[at]) at++;
+    if (at == size) return 1;
+    if (at == keys->high_size || keys->high_size > size || keys->high[at] != keys->low[at] + 1)
+        return 0;
+    for (size_t i = at + 1; i < size; i++)
+        if (keys->low[i] != 0xFF) return 0;
+    for (size_t i = at + 1; i < keys->high_size; i++)
+        if (keys->high[i] != 0) return 0;
+    *stray = at + 1;
+    return 1;
+}
+
+/* 0: by its filter, the table has no key of the range. */
+static int filter_may_meet(const oor_table *table, const range *keys) {
+    size_t stray;
+    if (table->prefix_size == 0 || !has_one_prefix(keys, table->prefix_size, &stray)) return 1;
+    atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
+    oor_count(counters, COUNT_CHECKS);
+    if (oor_table_may_hold(table, keys->low, table->prefix_size)) return 1;
+    for (; stray < keys->high_size; stray++)
+        if (oor_table_may_hold(table, keys->high, stray)) return 1;
+    oor_count(counters, COUNT_SKIPS);
+    return 0;
+}
+
+/* Whether a table may hold a key of the range: by its own range, and by its filter. */
+static int may_meet(const oor_table *table, const range *keys) {
+    const oor_table_props *props = &table->props;
+    if (keys->low &&
+        oor_compare(props->largest, props->largest_size, keys->low, keys->low_size) < 0)
+        return 0;
+    if (keys->high &&
+        oor_compare(props->smallest, props->smallest_size, keys->high, keys->high_size) >= 0)
+        return 0;
+    return filter_may_meet(table, keys);
+}
+
+/* The tables of a deeper level that a range may meet: from *start, to below *end. */
+static void find_tables(const oor_version *version, uint32_t level, const range *keys,
+                        uint32_t *start, uint32_t *end) {
+    *start = version->starts[level];
+    *end = version->starts[level + 1];
+    if (keys->low)
+        *start = oor_version_find(version, level, keys->low, keys->low_size,
+                                  oor_key_prefix(keys->low, keys->low_size));
+    while (*start < *end && !may_meet(version->tables[*start], keys)) {
+        const oor_table_props *props = &version->tables[*start]->props;
+        if (keys->high && oor_compare(props->smallest, props->smallest_size, keys->high,
+                                      keys->high_size) >= 0)
+            *end = *start;
+        else
+            ++*start;
+    }
+}
+
+static int add_cursors(oor_merge *merge, const range *keys) {
     const oor_version *version = merge->version;
     uint32_t newest = version->levels ? version->starts[1] : 0;
     uint32_t count = newest + (version->levels ? version->levels - 1 : 0);
     merge->cursors = calloc((size_t)count + 1, sizeof *merge->cursors);
     if (!merge->cursors) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %u cursors", count);
     int reverse = (merge->flags & OOR_MERGE_REVERSE) != 0;
+    const uint8_t *from = reverse ? keys->high : keys->low;
+    size_t from_size = reverse ? keys->high_size : keys->low_size;
     int rc = oor_heap_init(&merge->heap, count, reverse);
     for (uint32_t i = 0; rc >= 0 && i < count; i++) {
+        uint32_t start = i, end = i + 1;
+        if (i >= newest) find_tables(version, i - newest + 1, keys, &start, &end);
+        if (start == end || (i < newest && !may_meet(version->tables[i], keys))) continue;
         oor_cursor *cursor = &merge->cursors[merge->cursor_count++];
-        if (i < newest) {
-            oor_cursor_init(cursor, version->tables + i, 1, reverse, 0);
-        } else {
-            uint32_t level = i - newest + 1, start = version->starts[level];
-            oor_cursor_init(cursor, version->tables + start, version->starts[level + 1] - start,
-                            reverse, 0);
-        }
+        oor_cursor_init(cursor, version->tables + start, end - start, reverse, 0);
         rc = oor_cursor_seek(cursor, from, from_size);
         if (rc >= 0 && cursor->valid) oor_heap_push(&merge->heap, cursor, i);
     }
@@ -67,6 +136,7 @@ oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_
     merge->version = (oor_version *)(uintptr_t)version;
     oor_version_hold(merge->version);
     merge->flags = flags;
+    merge->newer.last = (flags & OOR_MERGE_NO_WINDOW) != 0;
     int reverse = (flags & OOR_MERGE_REVERSE) != 0;
     const uint8_t *low = flags & OOR_MERGE_HAS_START ? start_size ? start : nothing : NULL;
     const uint8_t *high = flags & OOR_MERGE_HAS_STOP ? stop_size ? stop : nothing : NULL;
@@ -79,7 +149,8 @@ oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_
         if (rc >= 0) memcpy(merge->bound.data, bound, bound_size);
         merge->bound.size = bound_size;
     }
-    if (rc >= 0) rc = add_cursors(merge, reverse ? high : low, reverse ? stop_size : start_size);
+    range keys = {low, high, start_size, stop_size};
+    if (rc >= 0) rc = add_cursors(merge, &keys);
     if (rc >= 0) return merge;
     oor_merge_free(merge);
     return NULL;
@@ -146,58 +217,132 @@ static int is_past(const oor_merge *merge, const uint8_t *key, size_t key_size) 
     return merge->flags & OOR_MERGE_REVERSE ? order < 0 : order >= 0;
 }
 
-static int emit(const oor_merge *merge, oor_buffer *out, const uint8_t *key, uint32_t key_size,
-                const uint8_t *value, uint32_t value_size) {
-    int keys_only = (merge->flags & OOR_MERGE_KEYS_ONLY) != 0;
-    size_t room = (size_t)key_size + (keys_only ? 0 : value_size) + 2 * OOR_PICKLE_BYTES_ROOM +
-                  OOR_PICKLE_FRAME_ROOM;
-    if (out->capacity - out->size < room) {
-        int rc = oor_buffer_reserve(out, room);
-        if (rc < 0) return rc;
-    }
-    oor_pickle_bytes(out, key, key_size);
-    if (keys_only) return 0;
-    oor_pickle_bytes(out, value, value_size);
-    out->data[out->size++] = 0x86;
-    return 0;
+/* What the walk stands on, as an entry whose key is whole. */
+static oor_entry entry_at(const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                          uint32_t value_size) {
+    return (oor_entry){.suffix = key,
+                       .suffix_size = key_size,
+                       .value = value,
+                       .value_size = value_size};
 }
 
-/* Emits the current pair of the tables or of the window, whichever comes first, and steps over
- * every other entry of its key.  1: a pair, 0: a tombstone. */
-static int take_table(oor_merge *merge, oor_buffer *out) {
+/* Hands on the current pair of the tables or of the window, whichever comes first, and steps over
+ * every other entry of its key.  1: a pair, 0: a tombstone; with *ended set, no room for it. */
+static int take_table(oor_merge *merge, oor_sink *sink, int *ended) {
     oor_heap *heap = &merge->heap;
     oor_cursor *top = oor_heap_top(heap);
-    int alone = heap->count == 1, live = top->value_size != OOR_TOMBSTONE;
-    int rc = live ? emit(merge, out, top->key, top->key_size, top->value, top->value_size) : 0;
-    if (rc >= 0)
-        rc = alone ? oor_heap_step(heap) : oor_heap_step_over(heap, top->key, top->key_size, NULL);
+    int live = top->value_size != OOR_TOMBSTONE;
+    if (live) {
+        oor_entry entry = entry_at(top->key, top->key_size, top->value, top->value_size);
+        int rc = oor_sink_take(sink, &entry);
+        if (rc == 0) *ended = OOR_MERGE_FULL;
+        if (rc <= 0) return rc;
+    }
+    int rc = heap->count == 1 ? oor_heap_step(heap)
+                              : oor_heap_step_over(heap, top->key, top->key_size, NULL);
     return rc < 0 ? rc : live;
 }
 
-static int take_window(oor_merge *merge, oor_buffer *out) {
+static int take_window(oor_merge *merge, oor_sink *sink, int *ended) {
     window *newer = &merge->newer;
     const uint8_t *key = newer->key;
     uint32_t key_size = newer->key_sizes[newer->at], value_size = newer->value_sizes[newer->at];
     int live = value_size != OOR_TOMBSTONE;
-    int rc = live ? emit(merge, out, key, key_size, newer->value, value_size) : 0;
-    if (rc >= 0) rc = oor_heap_step_over(&merge->heap, key, key_size, NULL);
+    if (live) {
+        oor_entry entry = entry_at(key, key_size, newer->value, value_size);
+        int rc = oor_sink_take(sink, &entry);
+        if (rc == 0) *ended = OOR_MERGE_FULL;
+        if (rc <= 0) return rc;
+    }
+    int rc = oor_heap_step_over(&merge->heap, key, key_size, NULL);
     step_window(newer);
     return rc < 0 ? rc : live;
 }
 
-/* One step of the walk: 1 a pair was emitted, 0 none, else an oor_merge_step in *ended or an
- * error. */
-static int step(oor_merge *merge, oor_buffer *out, int *ended) {
+/* The last entry, in walking order, of the top cursor's block that comes before every other source's
+ * and before the end of the walk; the current one where more is not worth to know, -1 where it is
+ * past the end itself.  REQUIRES: no pair in the window. */
+static int64_t run_last(const oor_merge *merge, const oor_cursor *top) {
+    const oor_heap *heap = &merge->heap;
+    const oor_buffer *bound = &merge->bound;
+    int reverse = heap->reverse;
+    uint32_t last = reverse ? 0 : top->block.count - 1;
+    oor_entry entry;
+    oor_block_entry(&top->block, last, &entry);
+    for (uint32_t i = 1; i < 3 && i < heap->count; i++) {
+        const oor_cursor *other = heap->items[i].cursor;
+        int order = oor_entry_compare(&entry, other->key, other->key_size);
+        if (reverse ? order <= 0 : order >= 0) return top->entry_at;
+    }
+    if (!merge->has_bound) return last;
+    int order = oor_entry_compare(&entry, bound->data, bound->size);
+    if (reverse ? order >= 0 : order < 0) return last;
+    uint32_t first_above = oor_block_seek(&top->block, bound->data, bound->size);
+    if (reverse) return first_above <= top->entry_at ? (int64_t)first_above : -1;
+    return first_above > top->entry_at ? (int64_t)first_above - 1 : -1;
+}
+
+/* Fetches of the block that comes next what lies where an entry lies in this one: a walk is as fast
+ * as memory, and the blocks lie anywhere. */
+OOR_FETCHES void fetch_like(const oor_cached *next, uint32_t offset, ptrdiff_t size) {
+    const uint8_t *from = next->block.data + offset;
+    for (ptrdiff_t at = 0; at < size && at < FETCHED_MAX; at += 64) __builtin_prefetch(from + at);
+}
+
+/* Hands on the entries of the top cursor's block to `last`, at most `pairs` pairs: how many. */
+static int take_run(oor_merge *merge, oor_sink *sink, uint32_t last, uint32_t pairs, int *ended) {
+    oor_cursor *top = oor_heap_top(&merge->heap);
+    const oor_block *block = &top->block;
+    int rc = 0, reverse = top->reverse;
+    uint32_t at = top->entry_at, passed = 0, taken = 0;
+    uint32_t count = (reverse ? at - last : last - at) + 1;
+    oor_entry entry;
+    oor_block_entry(block, at, &entry);
+    const uint8_t *restart = entry.prefix;
+    oor_cached *next = oor_cursor_peek(top);
+    for (; passed < count && taken < pairs; passed++) {
+        uint32_t here = reverse ? at - passed : at + passed;
+        if (reverse) {
+            oor_block_entry(block, here, &entry);
+        } else {
+            oor_entry_read(block->data + block->offsets[here], &entry);
+            if (entry.shared == 0) restart = entry.suffix;
+            entry.prefix = restart;
+        }
+        if (next)
+            fetch_like(next, block->offsets[here], (ptrdiff_t)entry.suffix_size + entry.value_size);
+        if (entry.value_size == OOR_TOMBSTONE) continue;
+        rc = oor_sink_take(sink, &entry);
+        if (rc <= 0) break;
+        taken++;
+    }
+    if (next) oor_cached_release(next);
+    if (rc == 0 && passed < count && taken < pairs) *ended = OOR_MERGE_FULL;
+    if (rc >= 0 && passed > 0)
+        rc = oor_heap_move(&merge->heap, reverse ? at - (passed - 1) : at + (passed - 1));
+    return rc < 0 ? rc : (int)taken;
+}
+
+/* One step of the walk: how many pairs were handed on, at most `pairs`; 0 and an oor_merge_step in
+ * *ended where it stops; or an error. */
+static int step(oor_merge *merge, oor_sink *sink, uint32_t pairs, int *ended) {
     window *newer = &merge->newer;
+    int reverse = (merge->flags & OOR_MERGE_REVERSE) != 0;
     if (newer->at == newer->count && !newer->last) {
         *ended = OOR_MERGE_NEEDS_WINDOW;
         return 0;
     }
     const oor_cursor *top = oor_heap_top(&merge->heap);
     int from_window = newer->at < newer->count;
+    if (top && !from_window) {
+        int64_t last = run_last(merge, top);
+        if (last < 0) *ended = OOR_MERGE_END;
+        if (last < 0) return 0;
+        if (last != top->entry_at) return take_run(merge, sink, (uint32_t)last, pairs, ended);
+    }
     if (top && from_window) {
         int order = oor_compare(newer->key, newer->key_sizes[newer->at], top->key, top->key_size);
-        from_window = merge->flags & OOR_MERGE_REVERSE ? order >= 0 : order <= 0;
+        from_window = reverse ? order >= 0 : order <= 0;
     }
     if (!top && !from_window) {
         *ended = OOR_MERGE_END;
@@ -208,26 +353,83 @@ static int step(oor_merge *merge, oor_buffer *out, int *ended) {
         *ended = OOR_MERGE_END;
         return 0;
     }
-    return from_window ? take_window(merge, out) : take_table(merge, out);
+    return from_window ? take_window(merge, sink, ended) : take_table(merge, sink, ended);
 }
 
-int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
+/* Walks until `pairs` pairs were handed on or it stops: an oor_merge_step or an error. */
+static int walk(oor_merge *merge, oor_sink *sink, uint32_t pairs) {
     if (merge->failed) return oor_fail(OOR_E_FAILED, NULL, "this walk has failed before");
-    out->size = 0;
-    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03](", 4);
     int ended = OOR_MERGE_MORE;
-    for (uint32_t emitted = 0; emitted < pairs && ended == OOR_MERGE_MORE;) {
-        rc = step(merge, out, &ended);
+    while (pairs > 0 && ended == OOR_MERGE_MORE) {
+        int rc = step(merge, sink, pairs, &ended);
         if (rc < 0) {
             merge->failed = 1;
             return rc;
         }
-        emitted += (uint32_t)rc;
+        pairs -= (uint32_t)rc;
     }
+    return ended;
+}
+
+int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
+    out->size = 0;
+    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    if (rc < 0) return rc;
+    oor_pickle_raw(out, "\x80\x03](", 4);
+    int keys_only = (merge->flags & OOR_MERGE_KEYS_ONLY) != 0;
+    oor_sink sink = {.kind = keys_only ? OOR_SINK_KEYS : OOR_SINK_PAIRS, .out = out};
+    int ended = walk(merge, &sink, pairs);
+    if (ended < 0) return ended;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_pickle_raw(out, "e.", 2);
     return ended;
+}
+
+int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
+                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                     oor_buffer *out) {
+    oor_merge *merge =
+        oor_merge_new(version, (const uint8_t *)start, start_size, (const uint8_t *)stop,
+                      stop_size, flags | OOR_MERGE_NO_WINDOW);
+    if (!merge) return oor_last_error()->code;
+    int ended = oor_merge_next(merge, pairs, out);
+    oor_merge_free(merge);
+    return ended;
+}
+
+int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {
+    if (out->count > out->pairs_capacity || out->keys_capacity > INT32_MAX ||
+        out->values_capacity > INT32_MAX)
+        return oor_fail(OOR_E_LIMIT, NULL, "columns for %u pairs in %zu and %zu bytes",
+                        out->pairs_capacity, out->keys_capacity, out->values_capacity);
+    if (out->count == 0) out->key_offsets[0] = out->value_offsets[0] = 0;
+    oor_sink sink = {.kind = OOR_SINK_COLUMNS, .columns = out};
+    return walk(merge, &sink, out->pairs_capacity - out->count);
+}
+
+int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
+                          const char *stop, size_t stop_size, uint32_t flags, char *room,
+                          size_t capacity) {
+    oor_merge *merge =
+        oor_merge_new(version, (const uint8_t *)start, start_size, (const uint8_t *)stop,
+                      stop_size, flags | OOR_MERGE_NO_WINDOW);
+    if (!merge) return oor_last_error()->code;
+    const oor_cursor *top;
+    int64_t found = 0;
+    while (found == 0 && (top = oor_heap_top(&merge->heap)) &&
+           !is_past(merge, top->key, top->key_size)) {
+        if (top->value_size == OOR_TOMBSTONE) {
+            found = oor_heap_step_over(&merge->heap, top->key, top->key_size, NULL);
+            continue;
+        }
+        size_t size = (size_t)top->key_size + top->value_size;
+        if (size <= capacity) {
+            if (top->key_size) memcpy(room, top->key, top->key_size);
+            if (top->value_size) memcpy(room + top->key_size, top->value, top->value_size);
+        }
+        found = (int64_t)top->value_size << OOR_FIRST_KEY_BITS | (int64_t)(top->key_size + 1);
+    }
+    oor_merge_free(merge);
+    return found;
 }

@@ -384,6 +384,7 @@ typedef struct {
     uint32_t block_size;       /* bytes of a data block before it is closed */
     uint32_t restart_interval; /* entries between whole keys */
     uint32_t filter_bits;      /* a key; 0: no filter */
+    uint32_t prefix_size;      /* the filter takes in so many first bytes of each key too; 0: none */
     uint32_t codec;
 } oor_table_options;
 
@@ -475,7 +476,8 @@ int64_t oor_version_get_many(const oor_version *version, uint64_t count, const u
                              size_t keys_size, const uint32_t *key_sizes, oor_buffer *out);
 
 enum oor_merge_flags { OOR_MERGE_REVERSE = 1, OOR_MERGE_KEYS_ONLY = 2, OOR_MERGE_HAS_STOP = 4,
-                       OOR_MERGE_HAS_START = 8 };
+                       OOR_MERGE_HAS_START = 8,
+                       OOR_MERGE_NO_WINDOW = 16 /* there are no newer pairs */ };
 
 /* Walks start <= key < stop, up or down, over all tables of a version and one run of newer pairs. */
 oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
@@ -486,9 +488,43 @@ void oor_merge_free(oor_merge *merge);
 int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size_t keys_size,
                      const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                      const uint32_t *value_sizes, int last);
-enum oor_merge_step { OOR_MERGE_END = 0, OOR_MERGE_MORE = 1, OOR_MERGE_NEEDS_WINDOW = 2 };
-/* At most `pairs` pairs as a pickled list of (key, value), or of keys; returns an oor_merge_step. */
+enum oor_merge_step {
+    OOR_MERGE_END = 0,
+    OOR_MERGE_MORE = 1,
+    OOR_MERGE_NEEDS_WINDOW = 2,
+    OOR_MERGE_FULL = 3 /* columns without room for the next pair */
+};
+/* At most `pairs` pairs as a pickled list of key, value, key, value ..., or of keys; returns an
+ * oor_merge_step. */
 int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
+/* The first `pairs` pairs of a walk without newer pairs: new, next and free in one call. */
+int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
+                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                     oor_buffer *out);
+
+/* Memory of the caller's that pairs are written to, one behind the other (grammar: sink.h). */
+typedef struct {
+    uint8_t *keys;
+    uint8_t *values;
+    uint32_t *key_offsets;   /* pairs_capacity + 1 of them */
+    uint32_t *value_offsets; /* the same */
+    size_t keys_capacity;    /* both at most INT32_MAX, so that offsets are of either sign */
+    size_t values_capacity;
+    uint32_t pairs_capacity;
+    uint32_t count;          /* pairs written so far */
+    uint32_t key_needed;     /* after OOR_MERGE_FULL, sizes of the pair that found no room */
+    uint32_t value_needed;
+} oor_columns;
+
+/* As oor_merge_next, into columns behind what they hold, until they are full. */
+int oor_merge_next_columns(oor_merge *merge, oor_columns *out);
+enum { OOR_FIRST_KEY_BITS = 17 };
+/* The first pair of a walk, its key and then its value in `room`: 0 there is none, else
+ * value_size << OOR_FIRST_KEY_BITS | (key_size + 1).  What is larger than the room is not copied:
+ * the caller asks again with a larger one. */
+int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
+                          const char *stop, size_t stop_size, uint32_t flags, char *room,
+                          size_t capacity);
 
 /* ---- compaction (compaction.c) ---------------------------------------------------------------- */
 

@@ -2,7 +2,7 @@
  *
  * pickle := 0x80 0x03 body '.'
  * dict   := '}' '(' (bytes (bytes | 'N'))* 'u'
- * list   := ']' '(' item* 'e'            item := bytes | 'N' | bytes bytes 0x86 (a pair)
+ * list   := ']' '(' item* 'e'            item := bytes | 'N'
  * bytes  := 'C' size:u8 data | 'B' size:u32 data
  *
  * Source: the opcode table of CPython's pickletools.  A pickle is read with memory that C filled

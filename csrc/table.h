@@ -50,7 +50,9 @@ enum {
 };
 _Static_assert(OOR_PROPS_SIZE_MIN == 64, "docs/formats/table.md promises 64 bytes before the keys");
 
-enum { OOR_TABLE_FORMAT = 1, OOR_INDEX_ENTRY_SIZE_MIN = 6 /* block_size:u32 fence_size:u16 */ };
+/* The oldest version that describes a table is the one it is written as: 2 with a prefix filter. */
+enum { OOR_TABLE_FORMAT = 1, OOR_TABLE_FORMAT_PREFIX = 2 };
+enum { OOR_INDEX_ENTRY_SIZE_MIN = 6 /* block_size:u32 fence_size:u16 */ };
 static const uint8_t OOR_TABLE_MAGIC[8] = {'o', 'o', 'r', 't', 'a', 'b', 'l', 'e'};
 
 /* uid := number ^ U, then mixed with the stored checksum of each section in file order; never 0. */
@@ -70,6 +72,8 @@ struct oor_table {
     const uint8_t *filter; /* NULL: none */
     uint32_t filter_lines;
     uint32_t filter_probes;
+    uint32_t prefix_size; /* the filter holds so many first bytes of each key; 0: none */
+    uint32_t version;     /* of the file's format */
     uint64_t *prefixes; /* of each fence, behind the bytes that fences have in common */
     oor_slot *slots;    /* of each block, in the cache */
     uint32_t block_count;
@@ -109,6 +113,13 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at);
  * release. */
 int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
                   uint64_t hash, oor_cached **held, oor_value *out);
+
+/* 0: the table has no key of these bytes and, with prefix_size of them, none that begins so.
+ * REQUIRES: table->filter. */
+static inline int oor_table_may_hold(const oor_table *table, const uint8_t *key, size_t size) {
+    return oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes,
+                               oor_hash(key, size));
+}
 
 static inline oor_place oor_table_place(const oor_table *table, uint32_t at) {
     return (oor_place){table->path, table->props.number, table->offsets[at]};

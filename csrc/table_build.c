@@ -25,6 +25,7 @@ struct oor_builder {
     size_t fence_start; /* of the open block, in `index` */
     uint64_t *hashes;
     size_t hashes_capacity;
+    size_t hash_count; /* of keys, and of prefixes */
     uint64_t uid;
     oor_buffer smallest, largest;
     oor_table_props props;
@@ -35,10 +36,12 @@ static int check_options(const oor_table_options *options, const char *path) {
         return oor_fail(OOR_E_FORMAT, path, "codec %u is not in this build", options->codec);
     if (options->block_size < 64 || options->block_size > OOR_ENTRY_OFFSET_MAX + 1 ||
         options->restart_interval < 1 || options->restart_interval > 1 << 16 ||
-        options->filter_bits > 64)
-        return oor_fail(OOR_E_LIMIT, path,
-                        "table options: block of %u bytes, restart every %u, %u filter bits",
-                        options->block_size, options->restart_interval, options->filter_bits);
+        options->filter_bits > 64 || options->prefix_size > UINT16_MAX)
+        return oor_fail(
+            OOR_E_LIMIT, path,
+            "table options: block of %u bytes, restart every %u, %u filter bits, prefix of %u",
+            options->block_size, options->restart_interval, options->filter_bits,
+            options->prefix_size);
     return 0;
 }
 
@@ -52,6 +55,7 @@ int oor_builder_open(const char *path, uint64_t number, const oor_table_options 
     builder->order_code = order_code;
     builder->number = number;
     builder->options = *options;
+    if (options->filter_bits == 0) builder->options.prefix_size = 0;
     builder->uid = oor_uid_start(number);
     builder->path = strdup(path);
     rc = builder->path ? oor_buffer_reserve(&builder->out, WRITE_SIZE + options->block_size + 4096)
@@ -149,7 +153,7 @@ static int end_block(oor_builder *builder) {
 }
 
 static int add_hash(oor_builder *builder, uint64_t hash) {
-    if (builder->props.entries == builder->hashes_capacity) {
+    if (builder->hash_count == builder->hashes_capacity) {
         size_t capacity = builder->hashes_capacity ? builder->hashes_capacity * 2 : 4096;
         uint64_t *hashes = realloc(builder->hashes, capacity * sizeof *hashes);
         if (!hashes)
@@ -157,8 +161,20 @@ static int add_hash(oor_builder *builder, uint64_t hash) {
         builder->hashes = hashes;
         builder->hashes_capacity = capacity;
     }
-    builder->hashes[builder->props.entries] = hash;
+    builder->hashes[builder->hash_count++] = hash;
     return 0;
+}
+
+/* Notes a key for the filter, and its prefix unless the key before has the same. */
+static int add_to_filter(oor_builder *builder, const uint8_t *key, uint32_t key_size) {
+    if (builder->options.filter_bits == 0) return 0;
+    int rc = add_hash(builder, oor_hash(key, key_size));
+    uint32_t size = builder->options.prefix_size;
+    if (rc < 0 || size == 0 || key_size < size) return rc;
+    const oor_buffer *last = &builder->largest;
+    if (builder->props.entries > 0 && last->size >= size && memcmp(last->data, key, size) == 0)
+        return 0;
+    return add_hash(builder, oor_hash(key, size));
 }
 
 int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size,
@@ -170,7 +186,7 @@ int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size,
                         "entry %llu: the key is not above the one before",
                         (unsigned long long)props->entries);
     int rc = builder->block_open ? 0 : begin_block(builder, key, key_size);
-    if (rc >= 0) rc = add_hash(builder, builder->options.filter_bits ? oor_hash(key, key_size) : 0);
+    if (rc >= 0) rc = add_to_filter(builder, key, key_size);
     if (rc >= 0)
         rc = oor_block_add(&builder->block, &builder->out, key, key_size, value, value_size);
     if (rc >= 0 && props->entries == 0) rc = set_key(&builder->smallest, key, key_size);
@@ -191,18 +207,19 @@ int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size,
 static int write_filter(oor_builder *builder) {
     oor_buffer *out = &builder->out;
     size_t start = out->size;
-    uint32_t lines = oor_filter_lines(builder->props.entries, builder->options.filter_bits);
+    uint32_t lines = oor_filter_lines(builder->hash_count, builder->options.filter_bits);
     uint32_t probes = oor_filter_probes(builder->options.filter_bits);
     size_t size = (size_t)lines * OOR_FILTER_LINE;
     int rc = oor_buffer_reserve(out, size + OOR_FILTER_TAIL_SIZE);
     if (rc < 0) return rc;
     uint8_t *p = out->data + start;
     memset(p, 0, size + OOR_FILTER_TAIL_SIZE);
-    for (uint64_t i = 0; i < builder->props.entries; i++)
+    for (size_t i = 0; i < builder->hash_count; i++)
         oor_filter_add(p, lines, probes, builder->hashes[i]);
     oor_store32(p + size, lines);
     p[size + 4] = (uint8_t)probes;
     p[size + 5] = OOR_FILTER_HASH;
+    oor_store16(p + size + 6, (uint16_t)builder->options.prefix_size);
     out->size += size + OOR_FILTER_TAIL_SIZE;
     return end_section(builder, start, OOR_CODEC_NONE);
 }
@@ -257,7 +274,8 @@ static int write_footer(oor_builder *builder, const uint64_t *ends) {
     oor_store64(p + FOOTER_NUMBER, props->number);
     oor_store64(p + FOOTER_FILE_SIZE, props->file_size);
     oor_store64(p + FOOTER_UID, props->uid);
-    oor_store32(p + FOOTER_VERSION, OOR_TABLE_FORMAT);
+    oor_store32(p + FOOTER_VERSION, builder->options.prefix_size ? OOR_TABLE_FORMAT_PREFIX
+                                                                 : OOR_TABLE_FORMAT);
     memcpy(p + FOOTER_MAGIC, OOR_TABLE_MAGIC, sizeof OOR_TABLE_MAGIC);
     oor_store32(p + FOOTER_CRC, oor_footer_crc(p));
     builder->out.size += OOR_FOOTER_SIZE;

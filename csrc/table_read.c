@@ -39,9 +39,9 @@ static int check_footer(const oor_table *table, const uint8_t *footer) {
         return oor_fail(OOR_E_CORRUPT, table->path, "footer crc 0x%08x, computed 0x%08x", stored,
                         computed);
     uint32_t version = oor_load32(footer + FOOTER_VERSION);
-    if (version != OOR_TABLE_FORMAT)
-        return oor_fail(OOR_E_FORMAT, table->path, "table format %u, this build reads %d", version,
-                        OOR_TABLE_FORMAT);
+    if (version < OOR_TABLE_FORMAT || version > OOR_TABLE_FORMAT_PREFIX)
+        return oor_fail(OOR_E_FORMAT, table->path, "table format %u, this build reads %d to %d",
+                        version, OOR_TABLE_FORMAT, OOR_TABLE_FORMAT_PREFIX);
     return 0;
 }
 
@@ -66,6 +66,7 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
     table->props.number = oor_load64(footer + FOOTER_NUMBER);
     table->props.file_size = oor_load64(footer + FOOTER_FILE_SIZE);
     table->props.uid = oor_load64(footer + FOOTER_UID);
+    table->version = oor_load32(footer + FOOTER_VERSION);
     if (table->props.number != number || table->props.file_size != file_size)
         return oor_fail(OOR_E_CORRUPT, table->path, "this is table %llu of %llu bytes",
                         (unsigned long long)table->props.number,
@@ -204,11 +205,13 @@ static int open_filter(oor_table *table) {
     const uint8_t *tail = table->filter_section + size - OOR_FILTER_TAIL_SIZE;
     table->filter_lines = oor_load32(tail);
     table->filter_probes = tail[4];
+    table->prefix_size = oor_load16(tail + 6);
     if (tail[5] != OOR_FILTER_HASH)
         return oor_fail(OOR_E_FORMAT, table->path, "filter hash %u is not in this build", tail[5]);
     if ((uint64_t)table->filter_lines * OOR_FILTER_LINE != size - OOR_FILTER_TAIL_SIZE ||
         table->filter_lines == 0 || table->filter_probes == 0 ||
-        table->filter_probes > OOR_FILTER_PROBES_MAX)
+        table->filter_probes > OOR_FILTER_PROBES_MAX ||
+        (table->prefix_size > 0) != (table->version == OOR_TABLE_FORMAT_PREFIX))
         return damaged(table, "filter that contradicts itself");
     table->filter = table->filter_section;
     return 0;

@@ -28,10 +28,11 @@ static int count_entry(const oor_table *table, uint32_t at, const oor_cursor *cu
         if (oor_compare(fence, fence_size, cursor->key, cursor->key_size) <= 0)
             return damaged(table, offset, "a key at or above the next block's fence");
     }
-    if (table->filter &&
-        !oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes,
-                             oor_hash(cursor->key, cursor->key_size)))
+    if (table->filter && !oor_table_may_hold(table, cursor->key, cursor->key_size))
         return damaged(table, offset, "a key that the filter denies");
+    if (table->prefix_size && cursor->key_size >= table->prefix_size &&
+        !oor_table_may_hold(table, cursor->key, table->prefix_size))
+        return damaged(table, offset, "a key whose prefix the filter denies");
     const oor_table_props *props = &table->props;
     if (sums->entries == 0 &&
         oor_compare(cursor->key, cursor->key_size, props->smallest, props->smallest_size) != 0)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oor.batch import WriteBatch
     from oor.checkpoint import Checkpoint
+    from oor.columns import ColumnChunk
     from oor.db import DB, open
     from oor.errors import (
         CancelledError,
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
         LimitError,
         LockedError,
         OorError,
+        ReadOnlyError,
         StorageError,
         WaitTimeout,
         WouldStallError,
     )
     from oor.options import Durability, Options
+    from oor.pins import Pin
+    from oor.reader import ReadOnlyDB
     from oor.recovery import RecoveryReport
     from oor.snapshot import Snapshot
     from oor.stats import Stats
@@ -41,6 +45,7 @@ __all__ = [
     "DB",
     "CancelledError",
     "Checkpoint",
+    "ColumnChunk",
     "ClosedError",
     "CorruptionError",
     "DiskFullError",
@@ -51,6 +56,9 @@ __all__ = [
     "LockedError",
     "OorError",
     "Options",
+    "Pin",
+    "ReadOnlyDB",
+    "ReadOnlyError",
     "RecoveryReport",
     "Snapshot",
     "Stats",
@@ -67,8 +75,11 @@ __all__ = [
 _HOMES = {
     "DB": "db",
     "Checkpoint": "checkpoint",
+    "ColumnChunk": "columns",
     "Durability": "options",
     "Options": "options",
+    "Pin": "pins",
+    "ReadOnlyDB": "reader",
     "RecoveryReport": "recovery",
     "Snapshot": "snapshot",
     "Stats": "stats",

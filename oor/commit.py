@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from oor.batch import check_sizes
 from oor.errors import FailedError, WouldStallError
-from oor.memtable import ENTRY_BYTES
+from oor.memtable import ABSENT, ENTRY_BYTES
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
 from oor.options import Durability
 from oor.pressure import Pressure, Stalls
@@ -83,9 +83,10 @@ class Commit:
                     lsn, stalls = self._wait_for_log(stalls, lambda: _put(self._wal, key, len(key), value, size, 0))
                 if lsn > 0 and not self._waiting:
                     memtable = self._state.view.active
-                    if memtable.newest is not None:
-                        memtable.save((key,))
-                    memtable.data[key] = value
+                    data = memtable.data
+                    if (note := memtable.note) is not None:
+                        note((key, data.get(key, ABSENT)))
+                    data[key] = value
                     memtable.size += ENTRY_BYTES + len(key) + size
                     memtable.last_lsn = lsn
                     if memtable.size >= self._memtable_bytes:

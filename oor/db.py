@@ -12,36 +12,46 @@ import os
 import warnings
 import weakref
 from array import array
-from collections.abc import Iterator, Sequence
-from itertools import repeat
-from typing import Any
+from typing import Any, Literal, overload
 
 from oor import native
 from oor.background import Background
-from oor.batch import BytesLike, Pairs, all_bytes, as_bytes, split
+from oor.batch import BytesLike, Pairs, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.commit import Commit
 from oor.errors import ClosedError, LimitError, OorError
 from oor.flush import flush_all
+from oor.handle import ClosedView, Handle
 from oor.lock import StoreLock
-from oor.memtable import ABSENT
+from oor.manners import MutableManners
 from oor.native import Columns
 from oor.options import Durability, Options, durability_of
+from oor.pins import Pins
+from oor.reader import ReadOnlyDB
 from oor.recovery import RecoveryReport, no_store, recover
-from oor.snapshot import Lookup, Snapshot, View, look_up_many, range_bounds
+from oor.snapshot import View
 from oor.state import State
 from oor.stats import Stats, read_stats
-from oor.table import BlockCache, Table
+from oor.table import BlockCache
 from oor.version import Version, VersionEdit
 
 _open_stores: weakref.WeakSet[DB] = weakref.WeakSet()
 
 
-def open(path: str | os.PathLike[str], **options: Any) -> DB:
+@overload
+def open(path: str | os.PathLike[str], *, read_only: Literal[False] = False, **options: Any) -> DB: ...
+
+
+@overload
+def open(path: str | os.PathLike[str], *, read_only: Literal[True], **options: Any) -> ReadOnlyDB: ...
+
+
+def open(path: str | os.PathLike[str], *, read_only: bool = False, **options: Any) -> DB | ReadOnlyDB:
     """Open the store in the directory `path`, recover it, and return it as a context manager.
 
     Options are the fields of `oor.Options`: durability, sync_interval, memtable_bytes and so on. The store
-    is made if it is not there, unless create=False.
+    is made if it is not there, unless create=False. With read_only=True nothing is locked or written, a
+    writer may go on meanwhile, and what comes back is an `oor.ReadOnlyDB`.
     Raises LockedError if somebody has it open, CorruptionError if something that was acknowledged is
     damaged or missing, FormatError, StorageError, DiskFullError, LimitError for an option out of bounds.
     Cost: what recovery costs (`DB.recovery` says); some milliseconds after a clean close.
@@ -52,15 +62,20 @@ def open(path: str | os.PathLike[str], **options: Any) -> DB:
         ...     db.get(b"25544")
         b'ISS'
     """
+    if read_only:
+        return ReadOnlyDB(os.fspath(path), Options.of(**options))
     return DB(os.fspath(path), Options.of(**options))
 
 
-class DB:
-    """An open store: ordered bytes keys to bytes values, durable.
+class DB(Handle, MutableManners):
+    """An open store: ordered bytes keys to bytes values, durable. Behaves as a MutableMapping.
 
     Keys are up to 65,535 bytes, values up to 256 MiB; any bytes-like object is taken. Every method may be
-    called from any thread. After `close`, and in a forked child, every method raises ClosedError.
+    called from any thread. After `close`, and in a forked child, every method raises ClosedError; so does
+    the next step of a scan that was under way.
     """
+
+    _state: State
 
     def __init__(self, path: str, options: Options) -> None:
         self.path = os.path.abspath(path)
@@ -77,14 +92,14 @@ class DB:
         """What opening the store found and did."""
         cache = BlockCache(options.cache_bytes)
         try:
-            version = _open_version(self.path, recovered.manifest.state.tables, cache)
+            version = Version.open(self.path, recovered.manifest.state.tables, cache)
         except BaseException:
             recovered.log.close()
             recovered.manifest.close()
             self._lock_file.release()
             raise
         view = View(recovered.memtable, (), version)
-        self._snapshots: weakref.WeakSet[Snapshot] = weakref.WeakSet()
+        self._pins = Pins(options.pin_sites)
         self._state = State(self.path, options, recovered.log, recovered.manifest, cache, view)
         self._commit = Commit(self._state)
         self._background = Background(self._state)
@@ -171,95 +186,6 @@ class DB:
             return self._commit.last_lsn
         return self._commit.write_columns(keys, key_sizes, values, value_sizes, stamp, mode)
 
-    # ---- reads -----------------------------------------------------------------------------------
-
-    def get(self, key: BytesLike, default: Any = None) -> Any:
-        """The value of `key`, or `default` if it is not there.
-
-        Raises CorruptionError if a block that may hold it is damaged, StorageError, ClosedError.
-        Cost: a dict lookup for each memtable, then one crossing for all tables.
-        """
-        if type(key) is not bytes:
-            key = as_bytes(key)
-        view = self._state.view
-        value = view.active.data.get(key, ABSENT)
-        if value is ABSENT:
-            for memtable in view.immutables:
-                value = memtable.data.get(key, ABSENT)
-                if value is not ABSENT:
-                    break
-            else:
-                value = view.version.get(key)
-        return default if value is None else value
-
-    def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
-        """The values in the order asked, None for a key that is not there. One crossing for all."""
-        view = self._state.view
-        lookups = [_lookup(memtable.data) for memtable in view.memtables() if memtable.data]
-        return look_up_many(all_bytes(keys), lookups, view.version)
-
-    def scan(
-        self,
-        start: BytesLike | None = None,
-        stop: BytesLike | None = None,
-        *,
-        prefix: BytesLike | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[tuple[bytes, bytes]]:
-        """The pairs with start <= key < stop (or with a prefix) in key order, or from last to first.
-
-        One consistent view, whatever is written meanwhile. Cost: about 0.1 us a pair.
-        """
-        return self._view_now().scan(start, stop, prefix=prefix, reverse=reverse, limit=limit)
-
-    def keys(
-        self,
-        start: BytesLike | None = None,
-        stop: BytesLike | None = None,
-        *,
-        prefix: BytesLike | None = None,
-        reverse: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[bytes]:
-        """As `scan`, but keys only."""
-        return self._view_now().keys(start, stop, prefix=prefix, reverse=reverse, limit=limit)
-
-    def snapshot(self) -> Snapshot:
-        """A consistent view that never changes, to read from until it is closed. O(1)."""
-        snapshot = self._view_now()
-        self._snapshots.add(snapshot)
-        return snapshot
-
-    def _view_now(self) -> Snapshot:
-        state = self._state
-        with state.lock:
-            if state.closed:
-                raise ClosedError("the store is closed", path=self.path)
-            view = state.view
-            lsn = max(view.active.last_lsn, *(m.last_lsn for m in view.immutables), state.flushed_lsn)
-            return Snapshot(view.version, [memtable.view() for memtable in view.memtables()], lsn)
-
-    def __contains__(self, key: BytesLike) -> bool:
-        return self.get(key) is not None
-
-    def __getitem__(self, key: BytesLike) -> bytes:
-        value = self.get(key)
-        if value is None:
-            raise KeyError(key)
-        return value  # type: ignore[no-any-return]
-
-    def __setitem__(self, key: BytesLike, value: BytesLike) -> None:
-        self.put(key, value)
-
-    def __delitem__(self, key: BytesLike) -> None:
-        if key not in self:
-            raise KeyError(key)
-        self.delete(key)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self.keys()
-
     # ---- durability ------------------------------------------------------------------------------
 
     @property
@@ -344,10 +270,10 @@ class DB:
         state = self._state
         with state.lock:
             view = state.view
-            state.view = ClosedView(self.path)  # type: ignore[assignment]
+            closed: Any = ClosedView(self.path)
+            state.view = closed
             state.changed.notify_all()
-        for snapshot in list(self._snapshots):
-            snapshot.close()
+        self._pins.end(closed.error())
         state.log.close()
         state.manifest.close()
         for table in view.version.tables():
@@ -375,22 +301,6 @@ class DB:
         raise TypeError("an open store cannot be pickled: one process writes it; pickle its path instead")
 
 
-class ClosedView:
-    """Stands where the view was, so that a read of a closed store says so and costs an open one nothing."""
-
-    def __init__(self, path: str, why: str = "the store is closed") -> None:
-        self._error = (why, path)
-
-    def __getattr__(self, name: str) -> Any:
-        why, path = self._error
-        raise ClosedError(why, path=path)
-
-
-def _lookup(data: dict[bytes, bytes | None]) -> Lookup:
-    get = data.get
-    return lambda keys: map(get, keys, repeat(ABSENT))
-
-
 def _make_directory(path: str, options: Options) -> None:
     if native.exists(path):
         return
@@ -401,12 +311,6 @@ def _make_directory(path: str, options: Options) -> None:
         raise OorError("the directory that the store would be made in is not there", path=parent)
     native.make_dir(path)
     native.sync_dir(parent)
-
-
-def _open_version(directory: str, tables: dict[int, Any], cache: BlockCache) -> Version:
-    opened = {number: Table.open(directory, meta, cache) for number, (_, meta) in tables.items()}
-    edit = VersionEdit(add=tuple(tables.values()))
-    return Version().with_edit(edit, opened)
 
 
 # ---- the end of the process, and its children ------------------------------------------------------
@@ -432,6 +336,7 @@ def _disown() -> None:
         _disowned.append((store._state, store._commit, store._background))
         gone: Any = ClosedView(store.path, "the store belongs to the parent process")
         store._state = store._commit = store._background = gone
+        store._pins.end(gone.error())
         store._lock_file.release()
     _open_stores.clear()
 

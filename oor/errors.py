@@ -109,6 +109,10 @@ class ClosedError(OorError):
     """The handle was closed, or belongs to the process that this one was forked from."""
 
 
+class ReadOnlyError(OorError):
+    """A write to a handle that was opened with read_only=True."""
+
+
 class LimitError(OorError, ValueError):
     """A key, value, batch or option is past its documented limit."""
 

@@ -28,6 +28,7 @@ def table_options(options: Options) -> TableOptions:
         block_size=options.block_bytes,
         restart_interval=options.restart_interval,
         filter_bits=options.filter_bits,
+        prefix_size=options.prefix_filter_bytes,
     )
 
 
@@ -86,7 +87,9 @@ def flush_oldest(state: State) -> TableMeta | None:
             state.fail(error)
             raise
         state.disk_full = None
-        state.log.release(memtable.last_lsn)
+        # Its memory is wanted back before the log has been cut, which may take a while.
+        del immutables, memtable
+        state.log.release(meta.last_lsn)
         return meta
 
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import chain, islice, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from typing import Any, Protocol
 
-from oor.native import Buffer, Columns, check, ffi, lib, owned
+from oor.errors import ClosedError, OorError
+from oor.native import Buffer, Columns, check, ffi, lib, loads, owned
+from oor.pins import Moment, Pinned, Pins
 from oor.version import Version
 
 _CHUNKS = (32, 128, 512)
-"""Pairs in the first chunks, and in all that follow: short scans start fast, long ones go fast.
-A scan that has a limit says itself how much is wanted."""
+"""Pairs in the first chunks, and in all that follow: short scans start fast, long ones go fast."""
 
 _WINDOWS = (16, 64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
+
+_SINGLE_STEPS = 3
+_END: int = lib.OOR_MERGE_END
+_KEPT_MAX = 1 << 20
+_buffers: list[Buffer] = []
+"""Borrowed by one call at a time: pop and append are atomic."""
 
 Pair = tuple[bytes, bytes | None]
 
@@ -37,55 +44,293 @@ def scan(
     reverse: bool = False,
     limit: int | None = None,
     keys_only: bool = False,
-) -> Iterator[Any]:
+) -> Scan:
     """Walk start <= key < stop and yield (key, value), or only keys, in key order or its reverse.
 
     `views` are newest first and hide what tables hold. The walk keeps the version and the views
     alive. Cost: about 0.1 us a pair; long walks read past the block cache. CorruptionError,
     StorageError.
     """
-    if limit is not None and limit <= 0:
-        return iter(())
-    chunks = _chunks(version, views, start, stop, reverse, limit, keys_only)
-    pairs = chain.from_iterable(chunks)
-    return pairs if limit is None else islice(pairs, limit)
+    moment = Moment(version, views, 0)  # type: ignore[arg-type]
+    return Scan(Walk(moment, None, start, stop, reverse, limit, keys_only))
 
 
-def _chunks(
-    version: Version,
-    views: Sequence[View],
-    start: bytes | None,
-    stop: bytes | None,
-    reverse: bool,
-    limit: int | None,
-    keys_only: bool,
-) -> Iterator[list[Any]]:
-    flags = lib.OOR_MERGE_REVERSE if reverse else 0
-    flags |= lib.OOR_MERGE_KEYS_ONLY if keys_only else 0
-    flags |= lib.OOR_MERGE_HAS_START if start is not None else 0
-    flags |= lib.OOR_MERGE_HAS_STOP if stop is not None else 0
-    low, high = start or b"", stop or b""
-    merge = owned(
-        lib.oor_merge_new(version.raw, low, len(low), high, len(high), flags), lib.oor_merge_free
-    )
-    windows = _Windows(views, start, stop, reverse)
-    buffer = Buffer()
-    windows.give_next(merge)
-    left = limit
-    for size in chain(_CHUNKS if limit is None else (), repeat(_CHUNKS[-1])):
+class Scan:
+    """An iterator over the pairs, or the keys, of a range, in key order or from last to first.
+
+    It shows one consistent view and keeps it alive until it is closed or dropped. When the store is
+    closed a live scan ends: its next step raises ClosedError. One thread at a time.
+    """
+
+    __slots__ = ("_pairs", "_walk")
+
+    def __init__(self, walk: Walk) -> None:
+        self._walk = walk
+        self._pairs: Iterator[Any] = chain.from_iterable(walk)
+
+    def __iter__(self) -> Iterator[Any]:
+        # Shares all its state with this object, and steps at the speed of C.
+        return self._pairs
+
+    def __next__(self) -> Any:
+        return next(self._pairs)
+
+    def seek(self, key: bytes) -> None:
+        """Go on at the first key at or after `key`; walking down, at the first at or before it.
+
+        Forward or back, but never out of the bounds of the scan. A limit counts anew. Cost: that of
+        a new scan; the view stays.
+        """
+        walk = self._walk
+        walk.seek(key if type(key) is bytes else bytes(key))
+        # A chain that met its end stays there.
+        self._pairs = chain.from_iterable(walk)
+
+    def close(self) -> None:
+        """Let go of the view; the scan is at its end. More than once is fine."""
+        self._walk.close()
+
+    def __enter__(self) -> Scan:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Walk:
+    """The chunks of a scan, one crossing each: lists of keys, or pairs out of a flat list.
+
+    Invariants: (1) `_merge` is None before the first chunk, behind the last and after `close`.
+    (2) `_chunk` is the list handed out last: emptied, it ends under whoever walks it, so that a
+    seek and a close take effect at once.
+    """
+
+    __slots__ = (
+        "__weakref__", "_chunk", "_done", "_error", "_flags", "_left", "_limit", "_lower", "_merge",
+        "_moment", "_start", "_step", "_stop", "_upper", "_windows", "pinned",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        moment: Moment,
+        pins: Pins | None,
+        start: bytes | None,
+        stop: bytes | None,
+        reverse: bool,
+        limit: int | None,
+        keys_only: bool = False,
+    ) -> None:
+        self._moment: Moment | None = moment
+        self._flags = (lib.OOR_MERGE_REVERSE if reverse else 0) | (
+            lib.OOR_MERGE_KEYS_ONLY if keys_only else 0
+        )
+        self._start, self._stop = start, stop
+        self._lower, self._upper = start, stop
+        self._limit = self._left = limit
+        self._chunk: list[Any] = []
+        self._merge: Any = None
+        self._windows: _Windows | None = None
+        self._step = 0
+        self._done = limit is not None and limit <= 0
+        self._error: OorError | None = None
+        self.pinned: Pinned | None = None
+        if pins is not None:
+            self.pinned = Pinned("scan", moment, pins.sites)
+            pins.add(self)
+
+    def __iter__(self) -> Walk:
+        return self
+
+    def __next__(self) -> Iterable[Any]:
+        try:
+            buffer = _buffers.pop()
+        except IndexError:
+            buffer = Buffer()
+        raw = buffer.raw
+        try:
+            if self._fits_one_call():
+                step = self._scan_at_once(raw)
+                return self._hand_on(None, step, loads(ffi.buffer(raw.data, raw.size)))
+            while (merge := self.merge()) is not None:
+                step = check(lib.oor_merge_next(merge, self._size(), raw))
+                chunk: list[bytes] = loads(ffi.buffer(raw.data, raw.size))
+                handed_on = self._hand_on(merge, step, chunk)
+                if chunk:
+                    return handed_on
+        finally:
+            if raw.capacity <= _KEPT_MAX:
+                _buffers.append(buffer)
+        raise StopIteration
+
+    def count(self) -> int:
+        """Walk to the end and say how many keys there were. REQUIRES: keys only."""
+        return sum(len(self._chunk) for _ in self)
+
+    def _hand_on(self, merge: Any, step: int, chunk: list[bytes]) -> Iterable[Any]:
+        """What one crossing gave, as keys or as pairs."""
+        self._chunk = chunk
+        if self._flags & lib.OOR_MERGE_KEYS_ONLY:
+            self.advance(merge, step, len(chunk))
+            return chunk
+        self.advance(merge, step, len(chunk) // 2)
+        # Two hands on one iterator make pairs, and zip makes them in one tuple as long as nobody
+        # keeps it.
+        flat = iter(chunk)
+        return zip(flat, flat, strict=False)
+
+    def _fits_one_call(self) -> bool:
+        """Whether the whole walk is one short call over tables alone."""
+        left = self._left
+        return (
+            left is not None
+            and left <= _CHUNKS[-1]
+            and not self._done
+            and self._merge is None
+            and self._error is None
+            and self._moment is not None
+            and not self._moment.views
+        )
+
+    def _scan_at_once(self, raw: Any) -> int:
+        assert self._moment is not None
+        low, high = self._lower, self._upper
+        flags = self._flags
+        flags |= lib.OOR_MERGE_HAS_START if low is not None else 0
+        flags |= lib.OOR_MERGE_HAS_STOP if high is not None else 0
+        low, high = low or b"", high or b""
+        version = self._moment.version.raw
+        check(lib.oor_version_scan(version, low, len(low), high, len(high), flags, self._left, raw))
+        return _END
+
+    def merge(self) -> Any:
+        """The C walk, at the next pair; None at the end. Raises what ended the walk from
+        outside.
+        """
+        if self._error is not None:
+            raise self._error
+        if self._merge is None and not self._done:
+            self._begin()
+        return self._merge
+
+    def _begin(self) -> None:
+        moment = self._moment
+        assert moment is not None
+        low, high = self._lower, self._upper
+        if low is not None and high is not None and low >= high:
+            self._finish()
+            return
+        flags = self._flags
+        flags |= lib.OOR_MERGE_HAS_START if low is not None else 0
+        flags |= lib.OOR_MERGE_HAS_STOP if high is not None else 0
+        flags |= 0 if moment.views else lib.OOR_MERGE_NO_WINDOW
+        low, high = low or b"", high or b""
+        self._merge = owned(
+            lib.oor_merge_new(moment.version.raw, low, len(low), high, len(high), flags),
+            lib.oor_merge_free,
+        )
+        self._step = 0
+        if moment.views:
+            reverse = bool(flags & lib.OOR_MERGE_REVERSE)
+            self._windows = _Windows(moment.views, self._lower, self._upper, reverse)
+            self.feed(self._merge)
+
+    def _size(self) -> int:
+        """Pairs to ask for; a walk that says how many it wants gets them at once."""
+        left = self._left
         if left is not None:
-            size = min(size, left)
-        step = check(lib.oor_merge_next(merge, size, buffer.raw))
-        chunk = buffer.load()
-        if chunk:
-            yield chunk
-        if left is not None:
-            left -= len(chunk)
-        if step == lib.OOR_MERGE_END or left == 0:
-            break
-        if step == lib.OOR_MERGE_NEEDS_WINDOW:
-            windows.give_next(merge)
-    ffi.release(merge)
+            return min(left, _CHUNKS[-1])
+        step = self._step
+        self._step = step + 1
+        return _CHUNKS[step] if step < len(_CHUNKS) else _CHUNKS[-1]
+
+    def feed(self, merge: Any) -> None:
+        """Give the C walk the next window of the memtables. REQUIRES: it has asked for one."""
+        windows = self._windows
+        if windows is None:  # ended by another thread while this one was in C
+            raise self._error or ClosedError("the scan is closed")
+        keys, values, last = windows.next()
+        if keys:
+            check(lib.oor_merge_window(merge, *Columns(keys, values).arguments(), last))
+        else:
+            check(lib.oor_merge_window(merge, 0, b"", 0, ffi.NULL, b"", 0, ffi.NULL, last))
+
+    def advance(self, merge: Any, step: int, count: int) -> None:
+        """Take note of `count` pairs that came out, and give the C walk what it asks for."""
+        if self._left is not None:
+            self._left -= count
+        if step == lib.OOR_MERGE_END or self._left == 0:
+            self._finish()
+        elif step == lib.OOR_MERGE_NEEDS_WINDOW:
+            self.feed(merge)
+
+    @property
+    def left(self) -> int | None:
+        """Pairs that the limit leaves; None: no limit."""
+        return self._left
+
+    def _finish(self) -> None:
+        self._merge = self._windows = None
+        self._done = True
+
+    def seek(self, key: bytes) -> None:
+        """See `Scan.seek`."""
+        if self._error is not None:
+            raise self._error
+        if self._moment is None:
+            raise ClosedError("the scan is closed")
+        self._chunk.clear()
+        self._finish()
+        if self._flags & lib.OOR_MERGE_REVERSE:
+            upper = key + b"\0"
+            self._upper = upper if self._stop is None else min(upper, self._stop)
+        else:
+            self._lower = key if self._start is None else max(key, self._start)
+        self._left = self._limit
+        self._done = self._limit is not None and self._limit <= 0
+
+    def close(self) -> None:
+        """Let go; the walk is at its end."""
+        self._finish()
+        self._chunk.clear()
+        self._moment = self.pinned = None
+
+    def end(self, error: OorError) -> None:
+        """Let go, because the store closes."""
+        if not self._done or self._chunk:
+            self._error = error
+        self.close()
+
+
+def first_pair(
+    moment: Moment, lower: bytes | None, upper: bytes | None, reverse: bool
+) -> tuple[bytes, bytes] | None:
+    """The first live pair of a range, or the last; None: there is none.
+
+    Cost: one crossing, and a bisection in each memtable that holds anything.
+    """
+    version, views = moment.version, moment.views
+    if not views:
+        return version.first(lower, upper, reverse)
+    for _ in range(_SINGLE_STEPS):
+        newest: Pair | None = None
+        for view in views:
+            for pair in view.window(lower, upper, 1, reverse):
+                if newest is None or (pair[0] > newest[0] if reverse else pair[0] < newest[0]):
+                    newest = pair
+        found = version.first(lower, upper, reverse)
+        if newest is None:
+            return found
+        key, value = newest
+        if found is not None and (found[0] > key if reverse else found[0] < key):
+            return found
+        if value is not None:
+            return key, value
+        if reverse:
+            upper = key
+        else:
+            lower = key + b"\0"
+    # Among many deletions a walk is cheaper than single steps.
+    return next(Scan(Walk(moment, None, lower, upper, reverse, 1)), None)
 
 
 class _Source:
@@ -140,14 +385,6 @@ class _Windows:
         self._sources = [_Source(view, lower, upper) for view in views]
         self._reverse = reverse
         self._made = 0
-
-    def give_next(self, merge: Any) -> None:
-        """Hand the next window to a merge that asks for one."""
-        keys, values, last = self.next()
-        if keys:
-            check(lib.oor_merge_window(merge, *Columns(keys, values).arguments(), last))
-        else:
-            check(lib.oor_merge_window(merge, 0, b"", 0, ffi.NULL, b"", 0, ffi.NULL, last))
 
     def next(self) -> tuple[list[bytes], list[bytes | None], bool]:
         """Keys, values, and whether this is the last window."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Callable, Iterable
+from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from sortedcontainers import SortedList
@@ -34,16 +34,37 @@ ABSENT: Final = Absent()
 class _Saved:
     """What a view needs of values that were overwritten after it was taken.
 
-    The views of one memtable form a chain, oldest first. A writer saves a superseded value in the newest
+    The views of one memtable form a chain, oldest first. A writer notes a superseded value in the newest
     link only; an older view finds it by walking up the chain. A link lives as long as some view can reach
-    it, so writers stop saving when the last view is gone.
+    it, so writers stop when the last view is gone. A note costs the writer one call; who reads puts the
+    notes in order. They are as many as mutations, and the size of a memtable bounds those.
     """
 
-    __slots__ = ("__weakref__", "newer", "values")
+    __slots__ = ("__weakref__", "_noted", "_values", "log", "newer")
 
     def __init__(self) -> None:
-        self.values: dict[bytes, bytes | None | Absent] = {}
+        self.log: list[Any] = []
+        """key, value before it was overwritten, key, value ...: grows by whole pairs only."""
         self.newer: _Saved | None = None
+        self._values: dict[bytes, bytes | None | Absent] = {}
+        self._noted = 0
+
+    def values(self) -> dict[bytes, bytes | None | Absent]:
+        """What keys held when this became the newest link, if they were overwritten before it was not."""
+        log, values = self.log, self._values
+        if self._noted < len(log):
+            with _noting:
+                at, end = self._noted, len(log)
+                # The oldest note of a key counts: later ones are of values that came after the view.
+                for key, value in zip(log[at:end:2], log[at + 1 : end : 2], strict=True):
+                    values.setdefault(key, value)
+                self._noted = end
+        return values
+
+
+_noting = threading.Lock()
+_views = threading.RLock()
+"""Held while a memtable's newest link changes. Reentrant: a view may go, and say so, at any point."""
 
 
 class Memtable:
@@ -54,7 +75,10 @@ class Memtable:
     with an LSN from `first_lsn` to `last_lsn` is in here.
     """
 
-    __slots__ = ("_order", "_order_lock", "_ordered", "data", "first_lsn", "last_lsn", "newest", "size")
+    __slots__ = (
+        "__weakref__", "_newest", "_order", "_order_lock", "_ordered",
+        "data", "first_lsn", "last_lsn", "note", "size",
+    )  # fmt: skip
 
     def __init__(self, first_lsn: int) -> None:
         self.data: dict[bytes, bytes | None] = {}
@@ -62,8 +86,9 @@ class Memtable:
         self.first_lsn = first_lsn
         """Every mutation in here has this LSN or a higher one."""
         self.last_lsn = first_lsn - 1
-        self.newest: weakref.ref[_Saved] | None = None
-        """The newest link of the views; None: a writer need not save before it overwrites."""
+        self.note: Callable[[Iterable[bytes | None | Absent]], None] | None = None
+        """Called with a key and what it holds before it is overwritten; None: there is no view."""
+        self._newest: weakref.ref[_Saved] | None = None
         self._order: SortedList[bytes] = SortedList()
         self._ordered = 0
         self._order_lock = threading.Lock()
@@ -80,33 +105,30 @@ class Memtable:
         Cost: 50 to 150 ns a pair; more while a view is alive.
         """
         assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
-        if self.newest is not None:
-            self.save(pairs)
+        if (note := self.note) is not None:
+            note(chain.from_iterable(zip(pairs, map(self.data.get, pairs, repeat(ABSENT)), strict=True)))
         self.data.update(pairs)
         self.last_lsn = last_lsn
         self.size += size
 
-    def save(self, keys: Iterable[bytes]) -> None:
-        """Keep what `keys` hold now for the views that may still ask. REQUIRES: the commit lock."""
-        link = self.newest() if self.newest is not None else None
-        if link is None:
-            self.newest = None
-            return
-        data, saved = self.data, link.values
-        for key in keys:
-            if key not in saved:
-                saved[key] = data.get(key, ABSENT)
-
     def view(self) -> MemtableView:
         """The memtable as it is now, whatever is applied later. O(1). REQUIRES: the commit lock."""
-        newest = self.newest() if self.newest is not None else None
-        if newest is not None and not newest.values:
-            return MemtableView(self, newest)
-        link = _Saved()
-        if newest is not None:
-            newest.newer = link
-        self.newest = weakref.ref(link)
+        with _views:
+            newest = self._newest() if self._newest is not None else None
+            if newest is not None and not newest.log:
+                return MemtableView(self, newest)
+            link = _Saved()
+            if newest is not None:
+                newest.newer = link
+            self._newest = weakref.ref(link, self._without_views)
+            self.note = link.log.extend
         return MemtableView(self, link)
+
+    def _without_views(self, gone: weakref.ref[_Saved]) -> None:
+        """The newest link is gone, and so is every older one, which would hold it."""
+        with _views:
+            if self._newest is gone:
+                self._newest = self.note = None
 
     def keys_between(self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool) -> list[bytes]:
         """The first `count` keys with lower <= key < upper, in walking order.
@@ -139,33 +161,42 @@ class Memtable:
 class MemtableView:
     """One memtable as it was when the view was taken. Safe for any thread."""
 
-    __slots__ = ("_link", "_memtable")
+    __slots__ = ("_link", "memtable")
 
     def __init__(self, memtable: Memtable, link: _Saved) -> None:
-        self._memtable = memtable
+        self.memtable = memtable
         self._link = link
 
     def get(self, key: bytes) -> bytes | None | Absent:
         """The value, None if deleted, ABSENT if this memtable says nothing of the key."""
         # The live value first: a writer saves before it overwrites, so a value that was overwritten
         # between these two steps is found in the chain.
-        live = self._memtable.data.get(key, ABSENT)
+        live = self.memtable.data.get(key, ABSENT)
         link: _Saved | None = self._link
         while link is not None:
-            if key in link.values:
-                return link.values[key]
+            if link.log and key in (values := link.values()):
+                return values[key]
             link = link.newer
         return live
+
+    def saved_bytes(self) -> int:
+        """Values that were overwritten since and that this view, or one taken later, still shows."""
+        size = 0
+        link: _Saved | None = self._link
+        while link is not None:
+            size += sum(len(value) for value in list(link.values().values()) if isinstance(value, bytes))
+            link = link.newer
+        return size
 
     def window(
         self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
     ) -> list[tuple[bytes, bytes | None]]:
         """The first `count` entries with lower <= key < upper, in walking order; fewer only at the end."""
-        if not self._memtable.data:
+        if not self.memtable.data:
             return []
         found: list[tuple[bytes, bytes | None]] = []
         while len(found) < count:
-            keys = self._memtable.keys_between(lower, upper, count, reverse)
+            keys = self.memtable.keys_between(lower, upper, count, reverse)
             found += [pair for pair in self._entries(keys) if pair[1] is not ABSENT]
             if len(keys) < count:
                 break
@@ -177,10 +208,10 @@ class MemtableView:
 
     def _entries(self, keys: list[bytes]) -> list[tuple[bytes, Any]]:
         """What `get` says of each key, for many at once."""
-        live = list(map(self._memtable.data.get, keys))
+        live = list(map(self.memtable.data.get, keys))
         link: _Saved | None = self._link
         while link is not None:
-            if link.values:
+            if link.log:
                 return [(key, self.get(key)) for key in keys]
             link = link.newer
         return list(zip(keys, live, strict=True))

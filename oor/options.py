@@ -67,6 +67,10 @@ class Options:
     """Entries of a block from one whole key to the next."""
     filter_bits: int = 10
     """Bits of a table's filter for each key; 0 makes no filter."""
+    prefix_filter_bytes: int = 0
+    """Take in the first so many bytes of keys with the filter too, so that a scan of keys which all begin
+    with the same so many bytes skips tables that have none; 0: not. For stores whose keys begin with a
+    number that scans ask for."""
     table_bytes: int = 32 * MIB
     """Size at which a compaction begins another output table."""
     l0_trigger: int = 4
@@ -84,6 +88,8 @@ class Options:
     that writer's own thread, which holds no lock of the store and has not waited for its sync yet."""
     recovery: str = "strict"
     """`strict` refuses a damaged log; `salvage` keeps what verifies and reports what is missing."""
+    pin_sites: bool = False
+    """Note for each snapshot and scan which line made it, for `DB.pins`; some us each."""
     create: bool = True
     """Make the store if it is not there."""
     background: bool = True
@@ -121,6 +127,7 @@ class Options:
             "block_bytes": (256, 64 * KIB),
             "restart_interval": (1, 1024),
             "filter_bits": (0, 64),
+            "prefix_filter_bytes": (0, 255),
             "table_bytes": (1, 1 << 40),
             "l0_trigger": (1, 1000),
             "level_base_bytes": (1, 1 << 50),

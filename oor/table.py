@@ -29,6 +29,8 @@ class TableOptions:
     """Entries from one whole key to the next."""
     filter_bits: int = 10
     """Bits of the filter for each key; 0 makes none."""
+    prefix_size: int = 0
+    """The filter takes in so many first bytes of each key too, for scans of a prefix; 0: none."""
     codec: int = lib.OOR_CODEC_NONE
     """How blocks are packed; FormatError for one that this build does not have."""
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
-from oor.errors import CorruptionError, FormatError
+from oor.errors import CorruptionError, FormatError, LimitError
 from oor.native import Buffer, check, ffi, lib, loads, owned
-from oor.table import Table, TableMeta
+from oor.table import BlockCache, Table, TableMeta
 
 LEVELS = 7
 """How many levels there are at the most, level 0 included."""
@@ -136,6 +136,26 @@ class Version:
         )
         self.get = _getter(self.raw)
 
+    @classmethod
+    def open(
+        cls,
+        directory: str,
+        tables: Mapping[int, tuple[int, TableMeta]],
+        cache: BlockCache,
+        known: Mapping[int, Table] | None = None,
+    ) -> Version:
+        """Open all tables that a manifest names: number -> (level, meta). Errors as `Table.open`.
+
+        `known` are tables that are open already.
+        """
+        opened: dict[int, Table] = {}
+        for number, (_, meta) in tables.items():
+            table = known.get(number) if known else None
+            if table is None or table.meta != meta:
+                table = Table.open(directory, meta, cache)
+            opened[number] = table
+        return cls().with_edit(VersionEdit(add=tuple(tables.values())), opened)
+
     def _check(self) -> None:
         """CorruptionError if a table is in twice or tables of a deeper level overlap."""
         numbers = [table.meta.number for table in self.tables()]
@@ -169,6 +189,60 @@ class Version:
         if buffer.raw.capacity <= _KEPT_MAX:
             _buffers.append(buffer)
         return found
+
+    def get_into(self, key: bytes, buffer: Any) -> int | None:
+        """Copy the value of `key` to a writable buffer and return its size; None: absent or
+        deleted.
+
+        LimitError, which says the size, if the buffer is smaller. One call into C, one copy.
+        """
+        with ffi.from_buffer("char[]", buffer, require_writable=True) as room:
+            reader = ffi.new("oor_reader *", (self.raw, room, len(room)))
+            found = check(lib.oor_read(reader, key, len(key))) - lib.OOR_READ_VALUE
+            if found < 0:
+                return None
+            if found > len(room):
+                raise too_large(found, len(room))
+        return int(found)
+
+    def first(
+        self, lower: bytes | None, upper: bytes | None, reverse: bool
+    ) -> tuple[bytes, bytes] | None:
+        """The first live pair with lower <= key < upper, or the last; None: there is none.
+
+        One call into C, which looks into each table whose range and prefix filter allow it.
+        """
+        flags = lib.OOR_MERGE_REVERSE if reverse else 0
+        if lower is None:
+            lower = b""
+        else:
+            flags |= lib.OOR_MERGE_HAS_START
+        if upper is None:
+            upper = b""
+        else:
+            flags |= lib.OOR_MERGE_HAS_STOP
+        try:
+            borrowed = _rooms.pop()
+        except IndexError:
+            borrowed = _room(_ROOM)
+        room, view = borrowed
+        size = _ROOM
+        while True:
+            found = lib.oor_version_first(
+                self.raw, lower, len(lower), upper, len(upper), flags, room, size
+            )
+            if found <= 0:
+                _rooms.append(borrowed)
+                check(found)
+                return None
+            key_end = (found & _FIRST_KEY_MASK) - 1
+            value_end = key_end + (found >> lib.OOR_FIRST_KEY_BITS)
+            if value_end <= size:
+                pair = view[:key_end], view[key_end:value_end]
+                _rooms.append(borrowed)
+                return pair
+            room, view = _room(value_end)
+            size = value_end
 
     def tables(self) -> Iterator[Table]:
         """All tables: level 0 newest first, then each deeper level in key order."""
@@ -240,8 +314,20 @@ def _start(table: Table) -> bytes:
 # ---- memory that calls borrow, one call at a time ------------------------------------------------
 
 _ROOM = 4096
+_FIRST_KEY_MASK = (1 << lib.OOR_FIRST_KEY_BITS) - 1
 _KEPT_MAX = 1 << 20
 _buffers: list[Buffer] = []
+_rooms: list[tuple[Any, Any]] = []
+
+
+def _room(size: int) -> tuple[Any, Any]:
+    room = ffi.new("char[]", size)
+    return room, ffi.buffer(room)
+
+
+def too_large(size: int, room: int) -> LimitError:
+    """What `get_into` raises for a value of `size` bytes and a buffer of `room`."""
+    return LimitError(f"the value has {size} bytes, the buffer {room}")
 
 
 def _buffer() -> Buffer:

@@ -264,10 +264,10 @@ def test_a_newer_format_version_is_a_format_error(store):
     meta = store.write(small_model())
     path = store.path(meta.number)
     data = bytearray(Path(path).read_bytes())
-    struct.pack_into("<I", data, len(data) - 16, 2)
+    struct.pack_into("<I", data, len(data) - 16, 3)
     with open(path, "wb") as file:
         file.write(resealed_footer(bytes(data)))
-    with pytest.raises(FormatError, match="table format 2"):
+    with pytest.raises(FormatError, match="table format 3"):
         store.open(meta)
 
 

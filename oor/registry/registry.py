@@ -136,6 +136,12 @@ class Registry:
         start = keys.object_start(catalog_number)
         if start >= stop:
             return None
+        # Most epochs have one set: two pairs tell, and a scan that knows its end is short.
+        pairs = list(self._db.scan(start, stop, reverse=True, limit=2))
+        if not pairs:
+            return None
+        if len(pairs) == 1 or not pairs[1][0].startswith(pairs[0][0][:_MOMENT_SIZE]):
+            return self._elset(*pairs[0])
         best: tuple[bytes, bytes] | None = None
         for key, value in self._db.scan(start, stop, reverse=True):
             if best is None:

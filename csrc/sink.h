@@ -1,0 +1,77 @@
+/* sink.h: where a walk puts the pairs it finds: a pickle for Python, columns, or one pair.
+ *
+ * pickle  := list of (key value), one behind the other, or of key, as in pickle.h
+ * columns := keys: bytes*  key_offsets: u32{n + 1}  values: bytes*  value_offsets: u32{n + 1}
+ *            pair i is keys[key_offsets[i], key_offsets[i + 1]), and its value likewise
+ *
+ * Ownership: the caller's memory; a sink points to it for one call.
+ * Threads:   one caller at a time.
+ * Invariants:
+ * (1) A pair is taken whole or not at all. */
+#ifndef OOR_SINK_H
+#define OOR_SINK_H
+
+#include "block.h"
+#include "pickle.h"
+
+enum oor_sink_kind { OOR_SINK_PAIRS, OOR_SINK_KEYS, OOR_SINK_COLUMNS };
+
+typedef struct {
+    enum oor_sink_kind kind;
+    oor_buffer *out;      /* of a pickle */
+    oor_columns *columns; /* of columns */
+} oor_sink;
+
+/* Appends key and value to the pickle: 1, or an error. */
+static inline int oor_sink_pickle(oor_sink *sink, const oor_entry *entry) {
+    oor_buffer *out = sink->out;
+    uint32_t key_size = oor_entry_key_size(entry);
+    int pairs = sink->kind == OOR_SINK_PAIRS;
+    size_t room = (size_t)key_size + (pairs ? entry->value_size : 0) + 2 * OOR_PICKLE_BYTES_ROOM +
+                  OOR_PICKLE_FRAME_ROOM;
+    if (out->capacity - out->size < room) {
+        int rc = oor_buffer_reserve(out, room);
+        if (rc < 0) return rc;
+    }
+    uint8_t *p = out->data + out->size;
+    if (key_size < 256) {
+        *p++ = 'C';
+        *p++ = (uint8_t)key_size;
+    } else {
+        *p++ = 'B';
+        oor_store32(p, key_size);
+        p += 4;
+    }
+    oor_entry_key(entry, p);
+    out->size = (size_t)(p - out->data) + key_size;
+    if (!pairs) return 1;
+    oor_pickle_bytes(out, entry->value, entry->value_size);
+    return 1;
+}
+
+/* Appends key and value to the columns: 1, or 0 where they have no room for it. */
+static inline int oor_sink_column(oor_columns *to, const oor_entry *entry) {
+    uint32_t key_size = oor_entry_key_size(entry), value_size = entry->value_size;
+    uint32_t key_at = to->key_offsets[to->count], value_at = to->value_offsets[to->count];
+    if (to->count == to->pairs_capacity || to->keys_capacity - key_at < key_size ||
+        to->values_capacity - value_at < value_size) {
+        to->key_needed = key_size;
+        to->value_needed = value_size;
+        return 0;
+    }
+    oor_entry_key(entry, to->keys + key_at);
+    if (value_size) memcpy(to->values + value_at, entry->value, value_size);
+    to->count++;
+    to->key_offsets[to->count] = key_at + key_size;
+    to->value_offsets[to->count] = value_at + value_size;
+    return 1;
+}
+
+/* 1: the pair was taken; 0: there is no room, the walk must not step over it; or an error.
+ * REQUIRES: no tombstone. */
+static inline int oor_sink_take(oor_sink *sink, const oor_entry *entry) {
+    return sink->kind == OOR_SINK_COLUMNS ? oor_sink_column(sink->columns, entry)
+                                          : oor_sink_pickle(sink, entry);
+}
+
+#endif

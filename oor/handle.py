@@ -1,0 +1,130 @@
+"""The reads of an open store, whether it is written to or only read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any, Protocol
+
+from oor.batch import BytesLike, all_bytes, as_bytes
+from oor.errors import ClosedError
+from oor.memtable import ABSENT, Absent
+from oor.pins import Moment, Pin, Pins
+from oor.reads import Lookup, Reads, look_up_into, look_up_many
+from oor.snapshot import Snapshot, View
+
+
+class HandleState(Protocol):
+    """What a handle reads from. After a close `view` is a `ClosedView`."""
+
+    lock: Any
+    view: View
+    closed: bool
+    flushed_lsn: int
+
+    def check_readable(self) -> None:
+        """Raise ClosedError if the handle is closed."""
+
+
+class Handle(Reads):
+    """A store that was opened. Every method may be called from any thread.
+
+    After `close`, and in a forked child, every read raises ClosedError; so does the next step of a
+    scan that was under way.
+    """
+
+    path: str
+    _state: Any
+    _pins: Pins
+
+    def get(self, key: BytesLike, default: Any = None) -> Any:
+        """The value of `key`, or `default` if it is not there.
+
+        Raises CorruptionError if a block that may hold it is damaged, StorageError, ClosedError.
+        Cost: a dict lookup for each memtable, then one crossing for all tables.
+        """
+        if type(key) is not bytes:
+            key = as_bytes(key)
+        view = self._state.view
+        value = view.active.data.get(key, ABSENT)
+        if value is ABSENT:
+            for memtable in view.immutables:
+                value = memtable.data.get(key, ABSENT)
+                if value is not ABSENT:
+                    break
+            else:
+                value = view.version.get(key)
+        return default if value is None else value
+
+    def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
+        """The values in the order asked, None for a key that is not there. One crossing for all."""
+        view = self._state.view
+        lookups = [_lookup(memtable.data) for memtable in view.memtables() if memtable.data]
+        return look_up_many(all_bytes(keys), lookups, view.version)
+
+    def get_into(self, key: BytesLike, buffer: Any) -> int | None:
+        """Copy the value of `key` to the start of a writable buffer and return its size; None: not
+        there.
+
+        No `bytes` is made of a value in a table: one copy, from the block cache to the buffer.
+        Raises LimitError, which says the size, if the buffer is too small; it is then unchanged. As
+        `get` otherwise.
+        """
+        view = self._state.view
+        getters = [_getter(memtable.data) for memtable in view.memtables() if memtable.data]
+        return look_up_into(as_bytes(key), buffer, getters, view.version)
+
+    def snapshot(self) -> Snapshot:
+        """A consistent view that never changes, to read from until it is closed. O(1)."""
+        return Snapshot(self._now(), self._pins)
+
+    def pins(self) -> list[Pin]:
+        """The snapshots and scans that keep a view of the store alive, oldest first.
+
+        Cost: some us a pin. With the option pin_sites each says which line made it.
+        """
+        view = self._state.view
+        return self._pins.read(view.version, view.memtables())
+
+    def _now(self) -> Moment:
+        state = self._state
+        with state.lock:
+            if state.closed:
+                raise ClosedError("the store is closed", path=self.path)
+            view = state.view
+            active = view.active
+            lsn = max(active.last_lsn, state.flushed_lsn)
+            if not view.immutables:
+                return Moment(view.version, (active.view(),) if active.data else (), lsn)
+            lsn = max(lsn, view.immutables[0].last_lsn)
+            # What is empty now has nothing to show later either.
+            views = tuple([memtable.view() for memtable in view.memtables() if memtable.data])
+            return Moment(view.version, views, lsn)
+
+
+class ClosedView:
+    """Stands where the view was, so that a read of a closed store says so and costs an open one
+    nothing.
+    """
+
+    def __init__(self, path: str, why: str = "the store is closed") -> None:
+        self._error = (why, path)
+
+    def __getattr__(self, name: str) -> Any:
+        why, path = self._error
+        raise ClosedError(why, path=path)
+
+    def error(self) -> ClosedError:
+        """What every use of it raises."""
+        why, path = self._error
+        return ClosedError(why, path=path)
+
+
+def _lookup(data: dict[bytes, bytes | None]) -> Lookup:
+    get = data.get
+    return lambda keys: map(get, keys, repeat(ABSENT))
+
+
+def _getter(data: dict[bytes, bytes | None]) -> Callable[[bytes], bytes | None | Absent]:
+    get = data.get
+    return lambda key: get(key, ABSENT)
