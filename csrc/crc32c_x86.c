@@ -16,8 +16,8 @@
 #include <immintrin.h>
 
 #define SSE42 __attribute__((target("sse4.2,crc32,pclmul")))
-#define AVX512                                                                         \
-    __attribute__((target("sse4.2,crc32,pclmul,avx512f,avx512bw,avx512vl,avx512vbmi2," \
+#define AVX512                                                                                     \
+    __attribute__((target("sse4.2,crc32,pclmul,avx512f,avx512bw,avx512vl,avx512vbmi2,"             \
                           "vpclmulqdq")))
 #define INLINE static inline __attribute__((always_inline))
 

@@ -95,8 +95,7 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
     }
     const uint8_t *section = cursor->ahead + (place.offset - cursor->ahead_offset);
     int rc = oor_section_check(&place, section, size, &payload_size);
-    if (rc >= 0)
-        cursor->held = keep_block(cursor, table, &place, section, size, payload_size);
+    if (rc >= 0) cursor->held = keep_block(cursor, table, &place, section, size, payload_size);
     if (cursor->held) {
         cursor->block = cursor->held->block;
         return 0;
@@ -197,8 +196,8 @@ oor_cached *oor_cursor_peek(const oor_cursor *cursor) {
     const oor_table *table = cursor->tables[cursor->table_at];
     uint32_t end = cursor->reverse ? 0 : table->block_count - 1;
     if (!cursor->held || cursor->block_at == end) return NULL;
-    return oor_slot_acquire(&table->slots[cursor->reverse ? cursor->block_at - 1
-                                                          : cursor->block_at + 1]);
+    return oor_slot_acquire(
+        &table->slots[cursor->reverse ? cursor->block_at - 1 : cursor->block_at + 1]);
 }
 
 int oor_cursor_move(oor_cursor *cursor, uint32_t last) {

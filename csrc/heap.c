@@ -56,9 +56,7 @@ static int settle(oor_heap *heap, int rc) {
     return 0;
 }
 
-int oor_heap_step(oor_heap *heap) {
-    return settle(heap, oor_cursor_next(heap->items[0].cursor));
-}
+int oor_heap_step(oor_heap *heap) { return settle(heap, oor_cursor_next(heap->items[0].cursor)); }
 
 int oor_heap_move(oor_heap *heap, uint32_t last) {
     return settle(heap, oor_cursor_move(heap->items[0].cursor, last));

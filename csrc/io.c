@@ -154,8 +154,8 @@ void oor_io_install(const oor_io_table *table) {
 /* ---- open files ----------------------------------------------------------------------------- */
 
 /* Repeats a call that a signal cut short before it did anything; `call` is evaluated each time. */
-#define UNINTERRUPTED(result, call) \
-    do result = (call);             \
+#define UNINTERRUPTED(result, call)                                                                \
+    do result = (call);                                                                            \
     while (result == -EINTR)
 
 int oor_io_open(const char *path, uint32_t flags) {

@@ -1,11 +1,13 @@
 /* io.h: the table of functions behind which every system call that touches storage lives.
  *
- * Ownership: a table is static or outlives its installation; fds and maps belong to who asked for them.
- * Threads:   a table's functions are called from any thread at once.  Tables are exchanged only while
+ * Ownership: a table is static or outlives its installation; fds and maps belong to who asked for
+ * them. Threads:   a table's functions are called from any thread at once.  Tables are exchanged
+ * only while
  *            no other thread is in a call.
  * Invariants:
  * (1) Each function returns >= 0, or minus the errno of the one system call it stands for.
- * (2) Whoever stores bytes in a shared map says so through `stored`, so that a recording sees them. */
+ * (2) Whoever stores bytes in a shared map says so through `stored`, so that a recording sees them.
+ * */
 #ifndef OOR_IO_H
 #define OOR_IO_H
 

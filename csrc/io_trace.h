@@ -1,8 +1,8 @@
 /* io_trace.h: what the recording table's parts share: events, and who is who among files and maps.
  *
- * Ownership: an event lives on its operation's stack; what it points to is the caller's or a file's.
- * Threads:   everything here needs the mutex that oor_trace_begin takes and oor_trace_finish frees.
- * Invariants:
+ * Ownership: an event lives on its operation's stack; what it points to is the caller's or a
+ * file's. Threads:   everything here needs the mutex that oor_trace_begin takes and
+ * oor_trace_finish frees. Invariants:
  * (1) A begun event is finished, once.
  * (2) An object number stands for one file or directory for ever; an inode number may come back. */
 #ifndef OOR_IO_TRACE_H

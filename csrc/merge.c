@@ -95,11 +95,10 @@ static void find_tables(const oor_version *version, uint32_t level, const range 
                                   oor_key_prefix(keys->low, keys->low_size));
     while (*start < *end && !may_meet(version->tables[*start], keys)) {
         const oor_table_props *props = &version->tables[*start]->props;
-        if (keys->high && oor_compare(props->smallest, props->smallest_size, keys->high,
-                                      keys->high_size) >= 0)
+        if (keys->high &&
+            oor_compare(props->smallest, props->smallest_size, keys->high, keys->high_size) >= 0)
             *end = *start;
-        else
-            ++*start;
+        else ++*start;
     }
 }
 
@@ -220,10 +219,8 @@ static int is_past(const oor_merge *merge, const uint8_t *key, size_t key_size) 
 /* What the walk stands on, as an entry whose key is whole. */
 static oor_entry entry_at(const uint8_t *key, uint32_t key_size, const uint8_t *value,
                           uint32_t value_size) {
-    return (oor_entry){.suffix = key,
-                       .suffix_size = key_size,
-                       .value = value,
-                       .value_size = value_size};
+    return (oor_entry){
+        .suffix = key, .suffix_size = key_size, .value = value, .value_size = value_size};
 }
 
 /* Hands on the current pair of the tables or of the window, whichever comes first, and steps over
@@ -259,9 +256,9 @@ static int take_window(oor_merge *merge, oor_sink *sink, int *ended) {
     return rc < 0 ? rc : live;
 }
 
-/* The last entry, in walking order, of the top cursor's block that comes before every other source's
- * and before the end of the walk; the current one where more is not worth to know, -1 where it is
- * past the end itself.  REQUIRES: no pair in the window. */
+/* The last entry, in walking order, of the top cursor's block that comes before every other
+ * source's and before the end of the walk; the current one where more is not worth to know, -1
+ * where it is past the end itself.  REQUIRES: no pair in the window. */
 static int64_t run_last(const oor_merge *merge, const oor_cursor *top) {
     const oor_heap *heap = &merge->heap;
     const oor_buffer *bound = &merge->bound;
@@ -389,9 +386,8 @@ int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
 int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
                      const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
                      oor_buffer *out) {
-    oor_merge *merge =
-        oor_merge_new(version, (const uint8_t *)start, start_size, (const uint8_t *)stop,
-                      stop_size, flags | OOR_MERGE_NO_WINDOW);
+    oor_merge *merge = oor_merge_new(version, (const uint8_t *)start, start_size,
+                                     (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
     if (!merge) return oor_last_error()->code;
     int ended = oor_merge_next(merge, pairs, out);
     oor_merge_free(merge);
@@ -411,9 +407,8 @@ int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {
 int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
                           const char *stop, size_t stop_size, uint32_t flags, char *room,
                           size_t capacity) {
-    oor_merge *merge =
-        oor_merge_new(version, (const uint8_t *)start, start_size, (const uint8_t *)stop,
-                      stop_size, flags | OOR_MERGE_NO_WINDOW);
+    oor_merge *merge = oor_merge_new(version, (const uint8_t *)start, start_size,
+                                     (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
     if (!merge) return oor_last_error()->code;
     const oor_cursor *top;
     int64_t found = 0;

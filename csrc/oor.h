@@ -1,7 +1,9 @@
 /* oor.h: the whole C API of the engine.  Bytes: docs/formats/.
  *
- * Ownership: an object made by X_new or X_open belongs to the caller until X_free or X_close; what a
- *            struct points to belongs to the object that filled it, until the next call on that object.
+ * Ownership: an object made by X_new or X_open belongs to the caller until X_free or X_close; what
+ * a
+ *            struct points to belongs to the object that filled it, until the next call on that
+ *            object.
  * Threads:   each section says who may call what at once; a call never touches the interpreter, so
  *            the caller holds no interpreter lock meanwhile.
  * Invariants:
@@ -22,7 +24,8 @@
 
 enum oor_code {
     OOR_E_IO = -1,       /* the system refused; sys_errno says why */
-    OOR_E_FULL = -2,     /* no room: ENOSPC or EDQUOT; nothing was changed, the call may be repeated */
+    /* no room: ENOSPC or EDQUOT; nothing was changed, the call may be repeated */
+    OOR_E_FULL = -2,
     OOR_E_CORRUPT = -3,  /* bytes that were promised are not there */
     OOR_E_FORMAT = -4,   /* bytes of a format or version that this build does not read */
     OOR_E_MEMORY = -5,   /* an allocation failed */
@@ -67,7 +70,8 @@ void oor_buffer_free(oor_buffer *buffer);
 
 /* The CRC32C (Castagnoli) of data behind bytes whose CRC is `crc`; 0 starts one. */
 uint32_t oor_crc32c(uint32_t crc, const uint8_t *data, size_t size);
-/* The stored form of a CRC: rotated and offset, so that bytes which hold CRCs can be checksummed. */
+/* The stored form of a CRC: rotated and offset, so that bytes which hold CRCs can be checksummed.
+ * */
 uint32_t oor_crc32c_mask(uint32_t crc);
 /* The implementation in force: "avx512", "sse42", "armv8" or "portable". */
 const char *oor_crc32c_name(void);
@@ -106,7 +110,8 @@ int oor_io_make_dir(const char *path);
 int oor_io_sync_dir(const char *path);
 /* Takes the exclusive advisory lock of an open file: 1 taken, 0 somebody else has it. */
 int oor_io_lock(int fd, const char *path);
-/* Names of a directory's entries, each ended by a zero byte, without "." and ".."; returns their count. */
+/* Names of a directory's entries, each ended by a zero byte, without "." and ".."; returns their
+ * count. */
 int64_t oor_io_list(const char *path, oor_buffer *out);
 /* 1 there, 0 not there. */
 int oor_io_exists(const char *path);
@@ -117,12 +122,13 @@ void oor_io_unmap(uint8_t *map, size_t size);
 /* Copies bytes into a map.  What stores there by other means calls oor_io_stored (io.h). */
 void oor_io_store(uint8_t *map, uint64_t offset, const uint8_t *data, size_t size);
 
-/* The recording and failing table (io_trace.c).  One at a time; for tests and for the crash explorer. */
+/* The recording and failing table (io_trace.c).  One at a time; for tests and for the crash
+ * explorer. */
 enum oor_io_op {
     OOR_OP_OPEN = 1, OOR_OP_CLOSE = 2, OOR_OP_READ = 3, OOR_OP_WRITE = 4, OOR_OP_SYNC = 5,
-    OOR_OP_TRUNCATE = 6, OOR_OP_ALLOCATE = 7, OOR_OP_RENAME = 8, OOR_OP_LINK = 9, OOR_OP_UNLINK = 10,
-    OOR_OP_MAKE_DIR = 11, OOR_OP_SYNC_DIR = 12, OOR_OP_LOCK = 13, OOR_OP_LIST = 14, OOR_OP_SIZE = 15,
-    OOR_OP_MAP = 16, OOR_OP_STORE = 17, OOR_OP_EXISTS = 18, OOR_OP_MARK = 19
+    OOR_OP_TRUNCATE = 6, OOR_OP_ALLOCATE = 7, OOR_OP_RENAME = 8, OOR_OP_LINK = 9, OOR_OP_UNLINK =
+    10, OOR_OP_MAKE_DIR = 11, OOR_OP_SYNC_DIR = 12, OOR_OP_LOCK = 13, OOR_OP_LIST = 14, OOR_OP_SIZE
+    = 15, OOR_OP_MAP = 16, OOR_OP_STORE = 17, OOR_OP_EXISTS = 18, OOR_OP_MARK = 19
 };
 enum oor_fault_how {
     OOR_FAULT_BEFORE = 0,  /* not done, error */
@@ -139,8 +145,9 @@ int oor_trace_mark(const char *text);
 /* Moves the events so far to `out` (grammar: io_trace.c); returns how many. */
 int64_t oor_trace_take(oor_buffer *out);
 /* The nth (from 1) operation from now on whose bit (1 << op) is in `ops` and whose path contains
- * `path_part` (NULL: any) meets this fault; every later one too if `forever`.  One fault at a time: a
- * new one replaces the last, nth 0 takes it away.  Operations that cannot meet its kind do not count. */
+ * `path_part` (NULL: any) meets this fault; every later one too if `forever`.  One fault at a time:
+ * a new one replaces the last, nth 0 takes it away.  Operations that cannot meet its kind do not
+ * count. */
 int oor_trace_fault(uint64_t nth, uint32_t ops, const char *path_part, int32_t sys_errno, int how,
                     uint64_t amount, int forever);
 /* How many operations have met a fault since the last oor_trace_fault. */
@@ -169,7 +176,8 @@ typedef struct {
     uint64_t epoch;         /* this incarnation's; higher than any before it */
     uint64_t first_segment; /* the number of the first segment to make */
     uint64_t next_lsn;      /* the LSN of the next new mutation */
-    uint64_t first_lsn;     /* of the first frame: next_lsn, or less when frames are copied forward */
+    /* of the first frame: next_lsn, or less when frames are copied forward */
+    uint64_t first_lsn;
     uint64_t segment_size;  /* bytes, a multiple of OOR_BLOCK */
     uint64_t tail_size;     /* bytes of each half of the shared tail, a multiple of OOR_BLOCK */
     uint32_t flags;
@@ -194,7 +202,8 @@ typedef struct {
     uint64_t rotations;
     uint64_t recycled;
     uint64_t stall_us;        /* waited by appends for room in the tail, a segment or a bound */
-    uint64_t bound_stalls;    /* appends that waited since more would have been unsynced than may be */
+    /* appends that waited since more would have been unsynced than may be */
+    uint64_t bound_stalls;
     uint64_t window_us_max;   /* the longest that a mutation stayed logged and not durable */
     uint64_t window_bytes_max; /* the most that was logged and not durable at one time */
     uint64_t window_lsns_max;  /* the same in mutations */
@@ -226,14 +235,14 @@ int oor_wal_start(oor_wal *wal);
  * oor_append_flags, but no stamp. */
 int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                     uint32_t value_size, uint32_t flags);
-/* `count` mutations as one frame, atomic.  Keys and values lie one behind the other.  Returns the LSN
- * of the first.  With OOR_APPEND_STAMP the first 8 bytes of each value become its LSN (little-endian);
- * the values must then be writable memory of the caller's and at least 8 bytes each.  Under a `token`, not
- * 0, the frame stands in the queue of commits that wait (below). */
+/* `count` mutations as one frame, atomic.  Keys and values lie one behind the other.  Returns the
+ * LSN of the first.  With OOR_APPEND_STAMP the first 8 bytes of each value become its LSN
+ * (little-endian); the values must then be writable memory of the caller's and at least 8 bytes
+ * each.  Under a `token`, not 0, the frame stands in the queue of commits that wait (below). */
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                        const uint32_t *value_sizes, uint32_t flags, uint64_t token);
-/* ---- commits that wait (wal_commit.c): the order in which what is durable is to become visible --- */
+/* ---- commits that wait (wal_commit.c): the order in which what is durable is to become visible  */
 
 /* A frame that somebody waits for under a token of his own. */
 typedef struct {
@@ -242,9 +251,10 @@ typedef struct {
     uint64_t token;
 } oor_wal_waiting;
 
-/* oor_wal_put and oor_wal_append, durable when they return; one sync serves all who wait.  The frame
- * stands in the queue under `token`, not 0, from its append until it is dropped.  On a failure behind
- * the append, last error's first_lsn is not 0: the frame is logged and may become durable yet. */
+/* oor_wal_put and oor_wal_append, durable when they return; one sync serves all who wait.  The
+ * frame stands in the queue under `token`, not 0, from its append until it is dropped.  On a
+ * failure behind the append, last error's first_lsn is not 0: the frame is logged and may become
+ * durable yet. */
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                        uint32_t value_size, uint64_t token);
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
@@ -252,7 +262,8 @@ int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys
                                const uint32_t *value_sizes, uint32_t flags, uint64_t token);
 /* Puts a frame that is logged already into the queue, in LSN order. */
 int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_t token);
-/* The first durable frames of the queue, in LSN order; returns their count, fills at most `capacity`. */
+/* The first durable frames of the queue, in LSN order; returns their count, fills at most
+ * `capacity`. */
 int64_t oor_wal_peek_durable(oor_wal *wal, oor_wal_waiting *out, size_t capacity);
 /* Takes the first `count` frames off the queue. */
 void oor_wal_drop(oor_wal *wal, size_t count);
@@ -261,22 +272,22 @@ void oor_wal_drop(oor_wal *wal, size_t count);
 int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
 /* As oor_wal_sync, but only waits for a sync that somebody else (the timed one) makes. */
 int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us);
-/* Asks the log's own thread for a sync of all that is logged, and returns at once: 0, or 1 if all of it is
- * durable already. */
+/* Asks the log's own thread for a sync of all that is logged, and returns at once: 0, or 1 if all
+ * of it is durable already. */
 int oor_wal_ask(oor_wal *wal);
-/* From now on an eventfd of the caller's counts each change of what is durable, and each failure; -1 ends
- * that.  The caller keeps it open until then. */
+/* From now on an eventfd of the caller's counts each change of what is durable, and each failure;
+ * -1 ends that.  The caller keeps it open until then. */
 void oor_wal_notify(oor_wal *wal, int eventfd);
 /* Every mutation up to here is on stable storage. */
 uint64_t oor_wal_durable(oor_wal *wal);
 void oor_wal_read_state(oor_wal *wal, oor_wal_state *out);
 /* Segments in order, the current one last; returns their count, fills at most `capacity`. */
 int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity);
-/* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn` and whose successor has begun;
- * returns how many. */
+/* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn` and whose successor has
+ * begun; returns how many. */
 int64_t oor_wal_release(oor_wal *wal, uint64_t lsn);
-/* Goes on to the next segment, unless the current one is empty; everything before it is durable when it
- * returns.  Returns the number of the segment that is current then. */
+/* Goes on to the next segment, unless the current one is empty; everything before it is durable
+ * when it returns.  Returns the number of the segment that is current then. */
 int64_t oor_wal_rotate(oor_wal *wal);
 /* Writes a seal frame, which promises all before it, and syncs. */
 int oor_wal_seal(oor_wal *wal);
@@ -315,7 +326,8 @@ typedef struct {
     uint64_t records;
     uint64_t last_lsn;     /* of the contiguous run; 0: no record */
     uint64_t next_lsn;     /* what the next record would have */
-    uint64_t promised_lsn; /* the highest durable LSN that any whole frame here states, behind the end too */
+    /* the highest durable LSN that any whole frame here states, behind the end too */
+    uint64_t promised_lsn;
     uint64_t highest_lsn;  /* the highest LSN of any whole frame, behind the end too */
     uint64_t later_frames; /* whole frames behind the end */
     uint64_t later_offset; /* where the first of them is */
@@ -334,7 +346,8 @@ int oor_tail_read(const char *path, const uint8_t *database_id, uint64_t epoch, 
 void oor_tail_free(oor_tail *tail);
 
 /* Reads one segment whole, verifying each frame; `tail` (NULL: none) continues the newest. */
-int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
+int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number, uint64_t
+epoch,
                         const oor_tail *tail, oor_segment_info *out);
 
 /* What a chunk of redo holds. */
@@ -345,13 +358,14 @@ typedef struct {
     uint64_t first_lsn; /* 0: no record in this chunk */
     uint64_t last_lsn;
     uint64_t offset;    /* of the first frame */
-    uint64_t lost_offset;    /* salvage: where bytes before this chunk's first frame did not verify; 0: none */
+    /* salvage: where bytes before this chunk's first frame did not verify; 0: none */
+    uint64_t lost_offset;
     uint64_t lost_first_lsn; /* salvage: the LSNs that are missing there; 0: none */
     uint64_t lost_last_lsn;
 } oor_walscan_chunk;
 
-/* Reads the records of frames whose last LSN is above `after_lsn`.  With `salvage` it does not stop at
- * bytes that do not verify: it goes on at the next frame that does, and says what is missing. */
+/* Reads the records of frames whose last LSN is above `after_lsn`.  With `salvage` it does not stop
+ * at bytes that do not verify: it goes on at the next frame that does, and says what is missing. */
 int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
                      const oor_tail *tail, uint64_t after_lsn, int salvage, oor_walscan **out);
 /* The next frames, about `bytes` of them, as a pickled dict key -> value or None in `out`, later
@@ -384,7 +398,8 @@ typedef struct {
     uint32_t block_size;       /* bytes of a data block before it is closed */
     uint32_t restart_interval; /* entries between whole keys */
     uint32_t filter_bits;      /* a key; 0: no filter */
-    uint32_t prefix_size;      /* the filter takes in so many first bytes of each key too; 0: none */
+    /* the filter takes in so many first bytes of each key too; 0: none */
+    uint32_t prefix_size;
     uint32_t codec;
 } oor_table_options;
 
@@ -439,14 +454,15 @@ int oor_run_write(oor_run *run, const char *path, uint64_t number, const oor_tab
                   uint64_t first_lsn, uint64_t last_lsn, oor_table_props *out);
 
 /* Opens a table and verifies footer, properties, index and filter; `uid` 0 takes any. */
-int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid, oor_cache *cache,
+int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid, oor_cache
+*cache,
                    oor_table **out);
 void oor_table_close(oor_table *table);
 void oor_table_read_props(const oor_table *table, oor_table_props *out);
 /* Reads every byte: checksums, key order, counts, filter membership. */
 int oor_table_verify(oor_table *table);
 
-/* ---- reads (version.c, merge.c) --------------------------------------------------------------- */
+/* ---- reads (version.c, merge.c) -------------------------------------------------------------- */
 
 enum oor_lookup { OOR_ABSENT = 0, OOR_FOUND = 1, OOR_DELETED = 2 };
 
@@ -456,10 +472,10 @@ typedef struct {
 } oor_value;
 
 /* The tables of level 0 come first, newest first, then each deeper level in key order. */
-oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t levels);
-void oor_version_free(oor_version *version);
-int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value *out);
-enum oor_read { OOR_READ_ABSENT = 0, OOR_READ_DELETED = 1, OOR_READ_VALUE = 2 };
+oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t
+levels); void oor_version_free(oor_version *version);
+int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value
+*out); enum oor_read { OOR_READ_ABSENT = 0, OOR_READ_DELETED = 1, OOR_READ_VALUE = 2 };
 
 /* What a lookup into memory of the caller's needs beside the key; one call at a time uses it. */
 typedef struct {
@@ -468,8 +484,8 @@ typedef struct {
     size_t capacity;
 } oor_reader;
 
-/* As oor_version_get, into the reader's room: OOR_READ_VALUE + the value's size, else an oor_read.  A
- * value that is larger than the room is not copied: the caller asks again with a larger one. */
+/* As oor_version_get, into the reader's room: OOR_READ_VALUE + the value's size, else an oor_read.
+ * A value that is larger than the room is not copied: the caller asks again with a larger one. */
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
 /* A pickled list of value or None, in the order asked, in `out`; returns how many were found. */
 int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
@@ -479,7 +495,8 @@ enum oor_merge_flags { OOR_MERGE_REVERSE = 1, OOR_MERGE_KEYS_ONLY = 2, OOR_MERGE
                        OOR_MERGE_HAS_START = 8,
                        OOR_MERGE_NO_WINDOW = 16 /* there are no newer pairs */ };
 
-/* Walks start <= key < stop, up or down, over all tables of a version and one run of newer pairs. */
+/* Walks start <= key < stop, up or down, over all tables of a version and one run of newer pairs.
+ * */
 oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
                          const uint8_t *stop, size_t stop_size, uint32_t flags);
 void oor_merge_free(oor_merge *merge);
@@ -526,7 +543,7 @@ int64_t oor_version_first(const oor_version *version, const char *start, size_t 
                           const char *stop, size_t stop_size, uint32_t flags, char *room,
                           size_t capacity);
 
-/* ---- compaction (compaction.c) ---------------------------------------------------------------- */
+/* ---- compaction (compaction.c) --------------------------------------------------------------- */
 
 typedef struct {
     uint64_t entries_in;
@@ -548,14 +565,15 @@ void oor_compaction_read_counts(const oor_compaction *compaction, oor_compaction
 /* From any thread: the running call stops with OOR_E_CANCELLED. */
 void oor_compaction_cancel(oor_compaction *compaction);
 
-/* ---- columns (columns.c) ---------------------------------------------------------------------- */
+/* ---- columns (columns.c) --------------------------------------------------------------------- */
 
 /* The pairs as a pickled dict key -> value or None, later ones over earlier ones. */
-int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
+int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, const uint32_t
+*key_sizes,
                         const uint8_t *values, size_t values_size, const uint32_t *value_sizes,
                         oor_buffer *out);
 
-/* ---- element sets (tle.c) --------------------------------------------------------------------- */
+/* ---- element sets (tle.c) -------------------------------------------------------------------- */
 /* tle: begin */
 /* Threads: pure functions of their arguments; one caller at a time a state and a batch. */
 
@@ -634,8 +652,8 @@ typedef struct {
 
 /* Scans `text`, which continues the input behind state->offset, until its end or until an array is
  * full.  Returns how many bytes are done with; the rest (a set that may go on, or what found no
- * room) has to come again in front of the next text.  With at_end nothing comes behind `text`, and calls
- * consume all of it in the end.  OOR_E_LIMIT: `size` above 4 GiB or arrays too small. */
+ * room) has to come again in front of the next text.  With at_end nothing comes behind `text`, and
+ * calls consume all of it in the end.  OOR_E_LIMIT: `size` above 4 GiB or arrays too small. */
 int64_t oor_tle_scan(oor_tle_state *state, const uint8_t *text, size_t size, int at_end,
                      oor_tle_batch *batch);
 /* The name of a rule, or NULL past the last. */

@@ -274,8 +274,8 @@ static int write_footer(oor_builder *builder, const uint64_t *ends) {
     oor_store64(p + FOOTER_NUMBER, props->number);
     oor_store64(p + FOOTER_FILE_SIZE, props->file_size);
     oor_store64(p + FOOTER_UID, props->uid);
-    oor_store32(p + FOOTER_VERSION, builder->options.prefix_size ? OOR_TABLE_FORMAT_PREFIX
-                                                                 : OOR_TABLE_FORMAT);
+    oor_store32(p + FOOTER_VERSION,
+                builder->options.prefix_size ? OOR_TABLE_FORMAT_PREFIX : OOR_TABLE_FORMAT);
     memcpy(p + FOOTER_MAGIC, OOR_TABLE_MAGIC, sizeof OOR_TABLE_MAGIC);
     oor_store32(p + FOOTER_CRC, oor_footer_crc(p));
     builder->out.size += OOR_FOOTER_SIZE;

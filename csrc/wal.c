@@ -5,9 +5,8 @@
  * drain   := for the half behind and then the active one: the segment's header if it has none yet,
  *            the blocks from the first one not yet written whole to the end of the last frame
  *
- * A frame never spans two segments and, unless it is larger than a half, never two halves.  A
- * larger one is written past the tail, straight to its segment, and is durable when its append
- * returns. */
+ * A frame never spans two segments, and two halves neither: one that is larger than a half is
+ * written past the tail, straight to its segment, and is durable when its append returns. */
 #include "wal.h"
 
 #include <stdlib.h>
@@ -84,8 +83,7 @@ static void plan_half(oor_wal_half *half, region *regions, int *count) {
                                    .begins = begins};
 }
 
-/* Bytes of the log that are in no segment yet; what a drain in flight sends counts until it is
- * done. */
+/* Bytes of the log that are in no segment yet, those that a drain in flight sends included. */
 static uint64_t unsynced_bytes(const oor_wal *wal) {
     return wal->half[0].used - wal->half[0].drained + (wal->half[1].used - wal->half[1].drained);
 }

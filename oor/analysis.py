@@ -83,7 +83,9 @@ def analyze(directory: str) -> RecoveryPlan:
         for number in numbers
     ]
     _check_formats(directory, infos)
-    live, problem = _follow(directory, state, infos, needed)
+    chain = _Chain(directory, state, needed)
+    chain.follow(infos)
+    live, problem = chain.live, chain.problem
     end = max(live[-1].next_lsn - 1 if live else 0, state.flushed_lsn)
     if problem is None:
         problem = _missing_tables(directory, state, found[FileKind.TABLE])
@@ -131,97 +133,90 @@ def _check_formats(directory: str, infos: list[SegmentInfo]) -> None:
             )
 
 
-def _follow(
-    directory: str, state: ManifestState, infos: list[SegmentInfo], needed: bool
-) -> tuple[list[SegmentInfo], CorruptionError | None]:
-    """The segments that continue each other from the manifest's log start on, and what is wrong, if
-    anything.
+class _Chain:
+    """The segments that continue each other from the manifest's log start on, and the first thing
+    that is wrong with them, if anything.
 
     `needed`: the log was not closed in order, so its first segment must be there, with its header.
     """
-    live: list[SegmentInfo] = []
-    problem: CorruptionError | None = None
 
-    def wrong(info: SegmentInfo | int, what: str, first: int, last: int, offset: int = 0) -> None:
-        nonlocal problem
-        number = info if isinstance(info, int) else info.number
-        if problem is None:
-            problem = CorruptionError(
+    def __init__(self, directory: str, state: ManifestState, needed: bool) -> None:
+        self.live: list[SegmentInfo] = []
+        self.problem: CorruptionError | None = None
+        self._directory = directory
+        self._state = state
+        self._needed = needed
+
+    def follow(self, infos: list[SegmentInfo]) -> None:
+        """Take the segments that are on disk, in the order of their numbers."""
+        state = self._state
+        begun = [info.number for info in infos if info.begun and not info.header_in_tail]
+        last_begun = max(begun, default=state.log_start if self._needed else 0)
+        if self._needed and (not infos or infos[0].number != state.log_start):
+            first = infos[0].first_lsn - 1 if infos and infos[0].begun else state.durable_lsn
+            self._wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, first)
+        for info in infos:
+            if not info.begun:
+                self._take_without_header(info, last_begun)
+                continue
+            before = self.live[-1] if self.live else None
+            # The tail's pages reach the disk in any order: where this one did and those of the log
+            # before it did not, the segment has not begun.
+            if info.header_in_tail and not _continues(before, info):
+                continue
+            self._check_place(info, before)
+            if info.promised_lsn >= info.next_lsn:
+                self._wrong(info.number, _GONE, info.next_lsn, info.promised_lsn, info.end)
+            self.live.append(info)
+        self._check_end()
+
+    def _take_without_header(self, info: SegmentInfo, last_begun: int) -> None:
+        """One that was made ahead and never used is nothing; any other has lost its header."""
+        is_start = self._needed and info.number == self._state.log_start
+        if not (info.frames_found or info.number < last_begun or is_start):
+            return
+        expected = self.live[-1].next_lsn if self.live else self._state.flushed_lsn + 1
+        what = f"the segment's header is {info.header_text}, and the log goes on"
+        self._wrong(info.number, what, expected, info.highest_lsn)
+        self.live.append(info)
+
+    def _check_place(self, info: SegmentInfo, before: SegmentInfo | None) -> None:
+        """Whether it continues the one before; its header was written when that one was durable."""
+        state = self._state
+        if before is None:
+            floor = max(state.flushed_lsn + 1, state.next_lsn)
+            if info.number != state.log_start or info.first_lsn > floor:
+                last = info.first_lsn - 1
+                self._wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, last)
+        elif info.previous_segment != before.number:
+            missing = info.previous_segment
+            self._wrong(missing, "a segment is missing", before.next_lsn, info.first_lsn - 1)
+        elif before.begun and before.next_lsn - 1 < info.previous_last_lsn:
+            last = info.previous_last_lsn
+            self._wrong(before.number, _GONE, before.next_lsn, last, before.end)
+
+    def _check_end(self) -> None:
+        state = self._state
+        end = max(self.live[-1].next_lsn - 1 if self.live else 0, state.flushed_lsn)
+        if end < state.durable_lsn:
+            number = self.live[-1].number if self.live else state.log_start
+            offset = self.live[-1].end if self.live else 0
+            what = "the log ends before what the manifest says was durable"
+            self._wrong(number, what, end + 1, state.durable_lsn, offset)
+
+    def _wrong(self, number: int, what: str, first: int, last: int, offset: int = 0) -> None:
+        if self.problem is None:
+            self.problem = CorruptionError(
                 f'{what}; run `oor verify`, restore a backup, or open with recovery="salvage"',
-                path=os.path.join(directory, names.segment_name(number)),
+                path=os.path.join(self._directory, names.segment_name(number)),
                 segment=number,
                 offset=offset,
                 first_lsn=first or None,
                 last_lsn=last if last >= max(first, 1) else None,
             )
 
-    begun = [info.number for info in infos if info.begun and not info.header_in_tail]
-    last_begun = max(begun, default=state.log_start if needed else 0)
-    if needed and (not infos or infos[0].number != state.log_start):
-        first = infos[0].first_lsn - 1 if infos and infos[0].begun else state.durable_lsn
-        wrong(state.log_start, "a segment is missing", state.flushed_lsn + 1, max(first, 0))
-    for info in infos:
-        if not info.begun:
-            if (
-                info.frames_found
-                or info.number < last_begun
-                or (needed and info.number == state.log_start)
-            ):
-                expected = live[-1].next_lsn if live else state.flushed_lsn + 1
-                wrong(
-                    info,
-                    f"the segment's header is {info.header_text}, and the log goes on",
-                    expected,
-                    info.highest_lsn,
-                )
-                live.append(info)
-            continue
-        before = live[-1] if live else None
-        if info.header_in_tail and not _continues(before, info):
-            # The tail's pages reach the disk in any order: this one did, those of the log before it
-            # did not.
-            continue
-        if before is None:
-            floor = max(state.flushed_lsn + 1, state.next_lsn)
-            if info.number != state.log_start or info.first_lsn > floor:
-                wrong(
-                    state.log_start,
-                    "a segment is missing",
-                    state.flushed_lsn + 1,
-                    info.first_lsn - 1,
-                )
-        elif info.previous_segment != before.number:
-            wrong(
-                info.previous_segment, "a segment is missing", before.next_lsn, info.first_lsn - 1
-            )
-        elif before.begun and before.next_lsn - 1 < info.previous_last_lsn:
-            wrong(
-                before,
-                "frames that were durable do not verify",
-                before.next_lsn,
-                info.previous_last_lsn,
-                before.end,
-            )
-        if info.promised_lsn >= info.next_lsn:
-            wrong(
-                info,
-                "frames that were durable do not verify",
-                info.next_lsn,
-                info.promised_lsn,
-                info.end,
-            )
-        live.append(info)
-    end = live[-1].next_lsn - 1 if live else 0
-    if max(end, state.flushed_lsn) < state.durable_lsn:
-        number = live[-1].number if live else state.log_start
-        wrong(
-            number,
-            "the log ends before what the manifest says was durable",
-            max(end, state.flushed_lsn) + 1,
-            state.durable_lsn,
-            live[-1].end if live else 0,
-        )
-    return live, problem
+
+_GONE = "frames that were durable do not verify"
 
 
 def _continues(before: SegmentInfo | None, info: SegmentInfo) -> bool:

@@ -1,11 +1,11 @@
 """Commit: the one way of a mutation from the caller to the log, to the device, to the memtable.
 
-The order is the promise. A mutation is logged before the memtable has it, and in `sync` mode durable
-before anyone can read it. Memtable order is LSN order in every mode: a mutation that waits for no sync
-still waits behind earlier ones that do.
+The order is the promise. A mutation is logged before the memtable has it, and in `sync` mode
+durable before anyone can read it. Memtable order is LSN order in every mode: a mutation that waits
+for no sync still waits behind earlier ones that do.
 
-`sync` crosses to C once: the call logs and waits. Whoever comes back first from a shared sync applies what
-it made durable for all, in the order of the log's queue (csrc/wal_commit.c).
+`sync` crosses to C once: the call logs and waits. Whoever comes back first from a shared sync
+applies what it made durable for all, in the order of the log's queue (csrc/wal_commit.c).
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ Mutations = dict[bytes, bytes | None]
 class Commit:
     """Gives LSNs and applies mutations in their order.
 
-    Threads: any number. Appends of the modes that do not wait, and all applying, are under the commit lock;
-    nobody holds it across a sync, so those who arrive meanwhile share the next one.
-    Invariants: (1) What is logged is in a memtable, or in `_waiting` under a token that stands in the log's
-    queue. (2) A mutation is applied only when every one with a lower LSN is.
+    Threads: any number. Appends of the modes that do not wait, and all applying, are under the
+    commit lock; nobody holds it across a sync, so those who arrive meanwhile share the next one.
+    Invariants: (1) What is logged is in a memtable, or in `_waiting` under a token that stands in
+    the log's queue. (2) A mutation is applied only when every one with a lower LSN is.
     """
 
     def __init__(self, state: State) -> None:
@@ -67,7 +67,10 @@ class Commit:
     # ---- one mutation ----------------------------------------------------------------------------
 
     def put(self, key: bytes, value: bytes, mode: Durability) -> int:
-        """Commit one mutation and return its LSN. The shortest way through this room, for the most calls."""
+        """Commit one mutation and return its LSN.
+
+        The shortest way through this room, for the most calls.
+        """
         size = len(value)
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, value, size)
@@ -80,7 +83,9 @@ class Commit:
             try:
                 lsn = _put(self._wal, key, len(key), value, size, _NO_WAIT)
                 if lsn == _STALL:
-                    lsn, stalls = self._wait_for_log(stalls, lambda: _put(self._wal, key, len(key), value, size, 0))
+                    lsn, stalls = self._wait_for_log(
+                        stalls, lambda: _put(self._wal, key, len(key), value, size, 0)
+                    )
                 if lsn > 0 and not self._waiting:
                     memtable = self._state.view.active
                     data = memtable.data
@@ -95,7 +100,9 @@ class Commit:
                     if lsn < 0:
                         check_sizes(len(key), size)
                         self._refuse(lsn)
-                    self._queue_behind(lambda: {key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size)
+                    self._queue_behind(
+                        lambda: {key: value}, lsn, lsn, ENTRY_BYTES + len(key) + size
+                    )
                     waits = True
             except BaseException:
                 self._settle(lambda: {key: value}, lsn, lsn)
@@ -111,7 +118,9 @@ class Commit:
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, None, TOMBSTONE)
         columns = Columns([key], [None])
-        return self._write(columns.arguments(), 0, lambda: {key: None}, ENTRY_BYTES + len(key), mode)
+        return self._write(
+            columns.arguments(), 0, lambda: {key: None}, ENTRY_BYTES + len(key), mode
+        )
 
     def _put_and_wait(self, key: bytes, value: bytes | None, value_size: int) -> int:
         data = b"" if value is None else value
@@ -121,28 +130,36 @@ class Commit:
             answer: int = lib.oor_wal_commit(self._wal, key, len(key), data, value_size, token)
             return answer
 
-        return self._commit_and_wait(commit, lambda: {key: value}, ENTRY_BYTES + len(key) + len(data))
+        return self._commit_and_wait(
+            commit, lambda: {key: value}, ENTRY_BYTES + len(key) + len(data)
+        )
 
     # ---- batches ---------------------------------------------------------------------------------
 
     def write(self, columns: Columns, pairs: Mutations, mode: Durability) -> int:
-        """Commit a batch, atomic, and return the LSN of its last mutation. `pairs` is what it adds up to."""
+        """Commit a batch, atomic, and return the LSN of its last mutation.
+
+        `pairs` is what it adds up to.
+        """
         size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
         return self._write(columns.arguments(), 0, lambda: pairs, size, mode)
 
     def log(
         self, columns: Columns, pairs: Mutations, mode: Durability, wait: bool = True
     ) -> tuple[int, Durability]:
-        """The first half of `write`: the last LSN, and SYNC if the batch is visible only once it is durable.
+        """The first half of `write`: the last LSN, and SYNC if the batch is visible only once it is
+        durable.
 
-        The caller then sees to it that the LSN becomes durable and calls `publish`. With `wait` False
-        WouldStallError, and nothing logged, where it would have to wait.
+        The caller then sees to it that the LSN becomes durable and calls `publish`. With `wait`
+        False WouldStallError, and nothing logged, where it would have to wait.
         """
         size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
         with self._lock if wait else self._patient_lock:
             stalls = self.pressure.admit(size, wait) if self._state.hindered else []
             if mode is not _SYNC and not self._waiting:
-                last, waits, stalls = self._append(columns.arguments(), 0, lambda: pairs, size, stalls, wait)
+                last, waits, stalls = self._append(
+                    columns.arguments(), 0, lambda: pairs, size, stalls, wait
+                )
             else:
                 last, waits = self._append_waiting(columns, pairs, size, wait), True
         if stalls:
@@ -150,9 +167,18 @@ class Commit:
         return last, _SYNC if waits else mode
 
     def write_columns(
-        self, keys: Any, key_sizes: array[int], values: Any, value_sizes: array[int], stamp: bool, mode: Durability
+        self,
+        keys: Any,
+        key_sizes: array[int],
+        values: Any,
+        value_sizes: array[int],
+        stamp: bool,
+        mode: Durability,
     ) -> int:
-        """Commit pairs that lie in contiguous memory; returns the LSN of the last. See `DB.write_columns`."""
+        """Commit pairs that lie in contiguous memory; returns the LSN of the last.
+
+        See `DB.write_columns`.
+        """
         arguments = (
             len(key_sizes),
             ffi.from_buffer("uint8_t[]", keys),
@@ -164,7 +190,8 @@ class Commit:
         )
 
         def load() -> Mutations:
-            # After the log has stamped the values; under the commit lock, as every use of the buffer.
+            # After the log has stamped the values; under the commit lock, as every use of the
+            # buffer.
             check(lib.oor_columns_to_dict(*arguments, self._buffer.raw))
             pairs: Mutations = self._buffer.load()
             return pairs
@@ -173,7 +200,12 @@ class Commit:
         return self._write(arguments, _STAMP if stamp else 0, load, size, mode)
 
     def _write(
-        self, arguments: tuple[Any, ...], flags: int, load: Callable[[], Mutations], size: int, mode: Durability
+        self,
+        arguments: tuple[Any, ...],
+        flags: int,
+        load: Callable[[], Mutations],
+        size: int,
+        mode: Durability,
     ) -> int:
         count: int = arguments[0]
         if mode is _SYNC or self._waiting:
@@ -194,8 +226,12 @@ class Commit:
 
     # ---- waiting ---------------------------------------------------------------------------------
 
-    def _commit_and_wait(self, commit: Callable[[int], int], load: Callable[[], Mutations], size: int) -> int:
-        """Log, wait for the device, and see to it that the mutation is applied; returns its first LSN."""
+    def _commit_and_wait(
+        self, commit: Callable[[int], int], load: Callable[[], Mutations], size: int
+    ) -> int:
+        """Log, wait for the device, and see to it that the mutation is applied; returns its first
+        LSN.
+        """
         if self._state.hindered:
             with self._lock:
                 stalls = self.pressure.admit(size)
@@ -209,7 +245,8 @@ class Commit:
                 try:
                     self._refuse(first)
                 finally:
-                    # What is logged may become durable yet, and is then applied: the log is the truth.
+                    # What is logged may become durable yet, and is then applied: the log is the
+                    # truth.
                     if not logged:
                         self._waiting.pop(token, None)
         finally:
@@ -223,7 +260,9 @@ class Commit:
         self.make_durable(self.last_lsn)
 
     def make_durable(self, lsn: int) -> None:
-        """Return when everything up to `lsn` is durable and visible; one sync serves all who wait."""
+        """Return when everything up to `lsn` is durable and visible; one sync serves all who
+        wait.
+        """
         try:
             code = lib.oor_wal_sync(self._wal, lsn, -1)
         finally:
@@ -236,13 +275,17 @@ class Commit:
         self._state.fail(error)
 
     def publish(self, wait: bool = True) -> None:
-        """Apply what has become durable, in LSN order. With `wait` False WouldStallError, as in `log`."""
+        """Apply what has become durable, in LSN order.
+
+        With `wait` False WouldStallError, as in `log`.
+        """
         with self._lock if wait else self._patient_lock:
             while count := lib.oor_wal_peek_durable(self._wal, self._peeked, _PEEK_COUNT):
                 for waiting in self._peeked[0:count]:
                     token = waiting.token
                     entry = self._waiting.get(token)
-                    # An exception may have ended the last round anywhere: what was applied is not applied again.
+                    # An exception may have ended the last round anywhere: what was applied is not
+                    # applied again.
                     if entry is not None and waiting.last_lsn > self._state.view.active.last_lsn:
                         load, size = entry
                         self._apply(load(), waiting.first_lsn, waiting.last_lsn, size)
@@ -260,7 +303,9 @@ class Commit:
         stalls: Stalls,
         wait: bool = True,
     ) -> tuple[int, bool, Stalls]:
-        """Log a batch and apply it; the last LSN, whether it waits behind others instead, and what it met."""
+        """Log a batch and apply it; the last LSN, whether it waits behind others instead, and what
+        it met.
+        """
         first: int = 0
         last: int = 0
         waits = False
@@ -307,8 +352,12 @@ class Commit:
         if memtable.size >= self._memtable_bytes:
             state.rotate_memtable()
 
-    def _queue_behind(self, load: Callable[[], Mutations], first: int, last: int, size: int) -> None:
-        """A mutation that need not wait was logged behind some that do: it is applied after them."""
+    def _queue_behind(
+        self, load: Callable[[], Mutations], first: int, last: int, size: int
+    ) -> None:
+        """A mutation that need not wait was logged behind some that do: it is applied after
+        them.
+        """
         token = next(self._tokens)
         self._waiting[token] = (load, size)
         check(lib.oor_wal_enqueue(self._wal, first, last, token))
@@ -316,7 +365,8 @@ class Commit:
     def _settle(self, load: Callable[[], Mutations], first: int, last: int) -> None:
         """After an exception (a signal handler's, say) in the section that logs and applies.
 
-        What is in the log must be in the memtable, or wait for its turn; applying twice does no harm.
+        What is in the log must be in the memtable, or wait for its turn; applying twice does no
+        harm.
         `first` is the LSN if the log's answer got this far, else 0.
         """
         applied = self._state.view.active.last_lsn
@@ -326,8 +376,11 @@ class Commit:
         if not self._waiting:
             self._apply(load(), applied + 1, logged, 0)
         elif first == 0 or applied < last:
-            # It may stand behind others that wait, or not: only the log knows, and an open reads it.
-            error = FailedError("a commit was interrupted; open the store again", path=self._state.directory)
+            # It may stand behind others that wait, or not: only the log knows, and an open reads
+            # it.
+            error = FailedError(
+                "a commit was interrupted; open the store again", path=self._state.directory
+            )
             self._state.failure = self._state.failure or error
             self._state.hindered = True
 

@@ -19,7 +19,7 @@ from oor.background import Background
 from oor.batch import BytesLike, Pairs, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.commit import Commit
-from oor.errors import ClosedError, LimitError, OorError
+from oor.errors import LimitError, OorError
 from oor.flush import flush_all
 from oor.handle import ClosedView, Handle
 from oor.lock import StoreLock
@@ -39,22 +39,28 @@ _open_stores: weakref.WeakSet[DB] = weakref.WeakSet()
 
 
 @overload
-def open(path: str | os.PathLike[str], *, read_only: Literal[False] = False, **options: Any) -> DB: ...
+def open(
+    path: str | os.PathLike[str], *, read_only: Literal[False] = False, **options: Any
+) -> DB: ...
 
 
 @overload
-def open(path: str | os.PathLike[str], *, read_only: Literal[True], **options: Any) -> ReadOnlyDB: ...
+def open(
+    path: str | os.PathLike[str], *, read_only: Literal[True], **options: Any
+) -> ReadOnlyDB: ...
 
 
-def open(path: str | os.PathLike[str], *, read_only: bool = False, **options: Any) -> DB | ReadOnlyDB:
+def open(
+    path: str | os.PathLike[str], *, read_only: bool = False, **options: Any
+) -> DB | ReadOnlyDB:
     """Open the store in the directory `path`, recover it, and return it as a context manager.
 
-    Options are the fields of `oor.Options`: durability, sync_interval, memtable_bytes and so on. The store
-    is made if it is not there, unless create=False. With read_only=True nothing is locked or written, a
-    writer may go on meanwhile, and what comes back is an `oor.ReadOnlyDB`.
-    Raises LockedError if somebody has it open, CorruptionError if something that was acknowledged is
-    damaged or missing, FormatError, StorageError, DiskFullError, LimitError for an option out of bounds.
-    Cost: what recovery costs (`DB.recovery` says); some milliseconds after a clean close.
+    Options are the fields of `oor.Options`: durability, sync_interval, memtable_bytes and so on.
+    The store is made if it is not there, unless create=False. With read_only=True nothing is locked
+    or written, a writer may go on meanwhile, and what comes back is an `oor.ReadOnlyDB`.
+    Raises LockedError if somebody has it open, CorruptionError if something that was acknowledged
+    is damaged or missing, FormatError, StorageError, DiskFullError, LimitError for an option out of
+    bounds. Cost: what recovery costs (`DB.recovery` says); some milliseconds after a clean close.
 
         >>> import oor, tempfile
         >>> with oor.open(tempfile.mkdtemp() + "/catalog.oor") as db:
@@ -70,9 +76,9 @@ def open(path: str | os.PathLike[str], *, read_only: bool = False, **options: An
 class DB(Handle, MutableManners):
     """An open store: ordered bytes keys to bytes values, durable. Behaves as a MutableMapping.
 
-    Keys are up to 65,535 bytes, values up to 256 MiB; any bytes-like object is taken. Every method may be
-    called from any thread. After `close`, and in a forked child, every method raises ClosedError; so does
-    the next step of a scan that was under way.
+    Keys are up to 65,535 bytes, values up to 256 MiB; any bytes-like object is taken. Every method
+    may be called from any thread. After `close`, and in a forked child, every method raises
+    ClosedError; so does the next step of a scan that was under way.
     """
 
     _state: State
@@ -112,11 +118,12 @@ class DB(Handle, MutableManners):
     def put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
         """Set `key` to `value` and return the LSN of the mutation.
 
-        On return it is as durable as `durability` (or the store's own mode) says; see `oor.Durability`.
-        Raises LimitError; DiskFullError: nothing was acknowledged, go on when there is room (a `sync` write
-        that was logged already becomes visible with the next sync that succeeds); FailedError: the outcome
-        is not known until the store is opened again; ClosedError.
-        Cost: one crossing and a copy; in `sync` mode a device write, shared with all who wait for one.
+        On return it is as durable as `durability` (or the store's own mode) says; see
+        `oor.Durability`. Raises LimitError; DiskFullError: nothing was acknowledged, go on when
+        there is room (a `sync` write that was logged already becomes visible with the next sync
+        that succeeds); FailedError: the outcome is not known until the store is opened again;
+        ClosedError. Cost: one crossing and a copy; in `sync` mode a device write, shared with all
+        who wait for one.
         """
         return self._commit.put(
             key if type(key) is bytes else as_bytes(key),
@@ -132,8 +139,8 @@ class DB(Handle, MutableManners):
     def write(self, batch: Pairs, *, durability: str | None = None) -> int:
         """Commit a mapping, (key, value) pairs or a WriteBatch, all of it or none; None deletes.
 
-        Returns the LSN of its last mutation; mutation i of n has that LSN - n + 1 + i. An empty batch
-        changes nothing and returns the last LSN given. As `put` otherwise.
+        Returns the LSN of its last mutation; mutation i of n has that LSN - n + 1 + i. An empty
+        batch changes nothing and returns the last LSN given. As `put` otherwise.
         """
         mode = self._mode if durability is None else durability_of(durability)
         keys, values, merged = split(batch)
@@ -143,14 +150,18 @@ class DB(Handle, MutableManners):
         return self._commit.write(Columns(keys, values), merged, mode)
 
     def try_put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
-        """As `put`, but WouldStallError, and nothing written, instead of waiting to be logged. See `try_write`."""
+        """As `put`, but WouldStallError, and nothing written, instead of waiting to be logged.
+
+        See `try_write`.
+        """
         return self.try_write([(key, value)], durability=durability)
 
     def try_write(self, batch: Pairs, *, durability: str | None = None) -> int:
-        """As `write`, but WouldStallError, and nothing written, where it would have to wait to be logged.
+        """As `write`, but WouldStallError, and nothing written, where it would have to wait to be
+        logged.
 
-        That is for a flush, a compaction, the next sync or segment of the log, or for more than a millisecond
-        for another writer. A sync that its mode asks for is still waited for.
+        That is for a flush, a compaction, the next sync or segment of the log, or for more than a
+        millisecond for another writer. A sync that its mode asks for is still waited for.
         """
         mode = self._mode if durability is None else durability_of(durability)
         keys, values, pairs = split(batch)
@@ -173,10 +184,10 @@ class DB(Handle, MutableManners):
     ) -> int:
         """Commit pairs that lie one behind the other in contiguous memory, all of them or none.
 
-        `keys` and `values` are buffers of bytes, the sizes buffers of u32 (`array("I")`, NumPy uint32); a
-        value size of 0xFFFFFFFF deletes and takes no bytes. With `stamp` the first 8 bytes of each value
-        become its LSN, little-endian: `values` must then be writable. Returns the LSN of the last mutation.
-        LimitError if the sizes do not add up. As `write` otherwise.
+        `keys` and `values` are buffers of bytes, the sizes buffers of u32 (`array("I")`, NumPy
+        uint32); a value size of 0xFFFFFFFF deletes and takes no bytes. With `stamp` the first 8
+        bytes of each value become its LSN, little-endian: `values` must then be writable. Returns
+        the LSN of the last mutation. LimitError if the sizes do not add up. As `write` otherwise.
         """
         mode = self._mode if durability is None else durability_of(durability)
         if len(key_sizes) != len(value_sizes):
@@ -257,7 +268,8 @@ class DB(Handle, MutableManners):
                     next_lsn = state.log.next_lsn()
                     edit = VersionEdit(
                         closed=True,
-                        # Nothing is left to flush, even where recovery has passed over LSNs of the dead.
+                        # Nothing is left to flush, even where recovery has passed over LSNs of the
+                        # dead.
                         flushed_lsn=max(state.flushed_lsn, next_lsn - 1),
                         durable_lsn=state.log.durable_lsn(),
                         next_lsn=next_lsn,
@@ -290,7 +302,12 @@ class DB(Handle, MutableManners):
     def __del__(self) -> None:
         state = self.__dict__.get("_state")
         if isinstance(state, State) and not state.closed:
-            warnings.warn(f"the store {self.path} was dropped and not closed", ResourceWarning, source=self)
+            warnings.warn(
+                f"the store {self.path} was dropped and not closed",
+                ResourceWarning,
+                stacklevel=2,
+                source=self,
+            )
             self.close()
 
     def __repr__(self) -> str:
@@ -298,7 +315,9 @@ class DB(Handle, MutableManners):
         return f"<oor.DB {self.path!r}{'' if is_open else ' closed'}>"
 
     def __reduce__(self) -> Any:
-        raise TypeError("an open store cannot be pickled: one process writes it; pickle its path instead")
+        raise TypeError(
+            "an open store cannot be pickled: one process writes it; pickle its path instead"
+        )
 
 
 def _make_directory(path: str, options: Options) -> None:
@@ -313,7 +332,7 @@ def _make_directory(path: str, options: Options) -> None:
     native.sync_dir(parent)
 
 
-# ---- the end of the process, and its children ------------------------------------------------------
+# ---- the end of the process, and its children ----------------------------------------------------
 
 
 def _close_all() -> None:
@@ -327,11 +346,15 @@ def _close_all() -> None:
 
 
 _disowned: list[Any] = []
-"""What a child inherits of open stores, kept for ever: threads that hold its locks do not exist here."""
+"""What a child inherits of open stores, kept for ever: threads that hold its locks do not exist
+here.
+"""
 
 
 def _disown() -> None:
-    """In a forked child: the parent's stores say that they are the parent's, and its locks stay his."""
+    """In a forked child: the parent's stores say that they are the parent's, and its locks stay
+    his.
+    """
     for store in list(_open_stores):
         _disowned.append((store._state, store._commit, store._background))
         gone: Any = ClosedView(store.path, "the store belongs to the parent process")

@@ -1,7 +1,7 @@
 """What a sync costs in a directory, and what it really does there: `oor doctor DIR`.
 
-It makes a file of its own, writes 4 KiB blocks to it in the ways that a log may take, and removes it. Nothing
-that was there is touched.
+It makes a file of its own, writes 4 KiB blocks to it in the ways that a log may take, and removes
+it. Nothing that was there is touched.
 """
 
 from __future__ import annotations
@@ -65,7 +65,8 @@ class Diagnosis:
 def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     """Measure what a sync costs in `directory`, which must be there.
 
-    Raises StorageError if files cannot be made there, DiskFullError if 2 MiB do not fit. Cost: about 3 x
+    Raises StorageError if files cannot be made there, DiskFullError if 2 MiB do not fit. Cost:
+    about 3 x
     `samples` syncs, a few hundred milliseconds on a good device.
     """
     path = os.path.realpath(directory)
@@ -74,7 +75,9 @@ def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     costs = (
         _measured("O_DIRECT|O_DSYNC into a written file", lambda: _direct(path, samples)),
         _measured("pwrite + fdatasync into a written file", lambda: _buffered(path, samples, True)),
-        _measured("pwrite + fdatasync at the end of a file", lambda: _buffered(path, samples, False)),
+        _measured(
+            "pwrite + fdatasync at the end of a file", lambda: _buffered(path, samples, False)
+        ),
         _measured("pwrite without a sync", lambda: _buffered(path, samples, True, sync=False)),
     )
     # What the log does too: it tries a direct write first.
@@ -109,7 +112,9 @@ def _measured(way: str, measure: Callable[[], list[float]]) -> Cost:
         times = sorted(measure())
     except OorError as error:
         return Cost(way, error=error.message)
-    return Cost(way, times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)], len(times))
+    return Cost(
+        way, times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)], len(times)
+    )
 
 
 def _aligned(size: int) -> tuple[Any, Any]:
@@ -166,7 +171,11 @@ def file_system_of(path: str, mounts: str | None = None) -> FileSystem:
     for line in mounts.splitlines():
         found = _parse_mount(line)
         # A later line of the same place hides the earlier ones.
-        if found and _is_below(path, found.mount_point) and len(found.mount_point) >= len(best.mount_point):
+        if (
+            found
+            and _is_below(path, found.mount_point)
+            and len(found.mount_point) >= len(best.mount_point)
+        ):
             best = found
     return best
 
@@ -177,7 +186,9 @@ def _parse_mount(line: str) -> FileSystem | None:
     if not separator or len(fields) < 6 or len(more) < 2:
         return None
     options = ",".join([fields[5], *more[2:3]]).split(",")
-    return FileSystem(more[0], _unescaped(more[1]), _unescaped(fields[4]), tuple(dict.fromkeys(options)))
+    return FileSystem(
+        more[0], _unescaped(more[1]), _unescaped(fields[4]), tuple(dict.fromkeys(options))
+    )
 
 
 def _unescaped(text: str) -> str:

@@ -63,7 +63,9 @@ class OorError(Exception):
         return _rebuild, (type(self), self.message, fields, self.__dict__.copy())
 
 
-def _rebuild(cls: type[OorError], message: str, fields: tuple[Any, ...], extra: dict[str, Any]) -> OorError:
+def _rebuild(
+    cls: type[OorError], message: str, fields: tuple[Any, ...], extra: dict[str, Any]
+) -> OorError:
     path, segment, offset, first_lsn, last_lsn, errno = fields
     error = cls.__new__(cls)
     OorError.__init__(

@@ -1,7 +1,7 @@
 """Flush: the oldest immutable memtable becomes a table of level 0.
 
-The order is what makes it safe to crash anywhere: table written and synced, its name synced, the manifest
-edit synced, only then the view changes and the log lets go of what the table holds.
+The order is what makes it safe to crash anywhere: table written and synced, its name synced, the
+manifest edit synced, only then the view changes and the log lets go of what the table holds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,12 @@ def write_table(directory: str, number: int, memtable: Memtable, options: Option
     path = f"{directory}/{table_name(number)}"
     try:
         meta = write_run(
-            path, number, chunks_of(memtable), table_options(options), memtable.first_lsn, memtable.last_lsn
+            path,
+            number,
+            chunks_of(memtable),
+            table_options(options),
+            memtable.first_lsn,
+            memtable.last_lsn,
         )
         native.sync_dir(directory)
     except OorError:
@@ -61,7 +66,8 @@ def write_table(directory: str, number: int, memtable: Memtable, options: Option
 def flush_oldest(state: State) -> TableMeta | None:
     """Flush one memtable; None if none is waiting.
 
-    DiskFullError leaves the memtable where it is, to be flushed later; its mutations are in the log.
+    DiskFullError leaves the memtable where it is, to be flushed later; its mutations are in the
+    log.
     """
     with state.flush_lock:
         immutables = state.view.immutables
@@ -72,7 +78,9 @@ def flush_oldest(state: State) -> TableMeta | None:
         try:
             # The tables never know more than the log: recovery may rely on it.
             state.log.sync(memtable.last_lsn)
-            meta = write_table(state.directory, state.manifest.new_number(), memtable, state.options)
+            meta = write_table(
+                state.directory, state.manifest.new_number(), memtable, state.options
+            )
             table = Table.open(state.directory, meta, state.cache)
             edit = VersionEdit(
                 add=((0, meta),),

@@ -125,6 +125,6 @@ def _lookup(data: dict[bytes, bytes | None]) -> Lookup:
     return lambda keys: map(get, keys, repeat(ABSENT))
 
 
-def _getter(data: dict[bytes, bytes | None]) -> Callable[[bytes], bytes | None | Absent]:
+def _getter(data: dict[bytes, bytes | None]) -> Callable[[bytes], bytes | Absent | None]:
     get = data.get
     return lambda key: get(key, ABSENT)

@@ -1,7 +1,8 @@
 """The memtable: the newest mutations, in memory, behind the log.
 
-A dict from key to value (None: deleted) whose order is made only when someone asks for it: an insert into
-a sorted container costs ten times one into a dict, and most keys are flushed without ever being scanned.
+A dict from key to value (None: deleted) whose order is made only when someone asks for it: an
+insert into a sorted container costs ten times one into a dict, and most keys are flushed without
+ever being scanned.
 """
 
 from __future__ import annotations
@@ -13,7 +14,6 @@ from itertools import chain, islice, repeat
 from typing import Any, Final
 
 from sortedcontainers import SortedList
-
 
 ENTRY_BYTES: Final = 160
 """What an entry costs besides its key and value: two objects and a place in the dict."""
@@ -34,10 +34,11 @@ ABSENT: Final = Absent()
 class _Saved:
     """What a view needs of values that were overwritten after it was taken.
 
-    The views of one memtable form a chain, oldest first. A writer notes a superseded value in the newest
-    link only; an older view finds it by walking up the chain. A link lives as long as some view can reach
-    it, so writers stop when the last view is gone. A note costs the writer one call; who reads puts the
-    notes in order. They are as many as mutations, and the size of a memtable bounds those.
+    The views of one memtable form a chain, oldest first. A writer notes a superseded value in the
+    newest link only; an older view finds it by walking up the chain. A link lives as long as some
+    view can reach it, so writers stop when the last view is gone. A note costs the writer one call;
+    who reads puts the notes in order. They are as many as mutations, and the size of a memtable
+    bounds those.
     """
 
     __slots__ = ("__weakref__", "_noted", "_values", "log", "newer")
@@ -46,16 +47,19 @@ class _Saved:
         self.log: list[Any] = []
         """key, value before it was overwritten, key, value ...: grows by whole pairs only."""
         self.newer: _Saved | None = None
-        self._values: dict[bytes, bytes | None | Absent] = {}
+        self._values: dict[bytes, bytes | Absent | None] = {}
         self._noted = 0
 
-    def values(self) -> dict[bytes, bytes | None | Absent]:
-        """What keys held when this became the newest link, if they were overwritten before it was not."""
+    def values(self) -> dict[bytes, bytes | Absent | None]:
+        """What keys held when this became the newest link, if they were overwritten before it was
+        not.
+        """
         log, values = self.log, self._values
         if self._noted < len(log):
             with _noting:
-                at, end = self._noted, len(log)
-                # The oldest note of a key counts: later ones are of values that came after the view.
+                at, end = self._noted, len(log) // 2 * 2
+                # The oldest note of a key counts: later ones are of values that came after the
+                # view.
                 for key, value in zip(log[at:end:2], log[at + 1 : end : 2], strict=True):
                     values.setdefault(key, value)
                 self._noted = end
@@ -64,15 +68,18 @@ class _Saved:
 
 _noting = threading.Lock()
 _views = threading.RLock()
-"""Held while a memtable's newest link changes. Reentrant: a view may go, and say so, at any point."""
+"""Held while a memtable's newest link changes.
+
+Reentrant: a view may go, and say so, at any point.
+"""
 
 
 class Memtable:
     """Mutations in LSN order, the newest of each key.
 
     Threads: `apply` and `view` under the commit lock; reads by anyone at any time.
-    Invariants: `data` only grows and keeps the order of first insertion; the newest mutation of each key
-    with an LSN from `first_lsn` to `last_lsn` is in here.
+    Invariants: `data` only grows and keeps the order of first insertion; the newest mutation of
+    each key with an LSN from `first_lsn` to `last_lsn` is in here.
     """
 
     __slots__ = (
@@ -86,7 +93,7 @@ class Memtable:
         self.first_lsn = first_lsn
         """Every mutation in here has this LSN or a higher one."""
         self.last_lsn = first_lsn - 1
-        self.note: Callable[[Iterable[bytes | None | Absent]], None] | None = None
+        self.note: Callable[[Iterable[bytes | Absent | None]], None] | None = None
         """Called with a key and what it holds before it is overwritten; None: there is no view."""
         self._newest: weakref.ref[_Saved] | None = None
         self._order: SortedList[bytes] = SortedList()
@@ -99,14 +106,20 @@ class Memtable:
     def __bool__(self) -> bool:
         return bool(self.data)
 
-    def apply(self, pairs: dict[bytes, bytes | None], first_lsn: int, last_lsn: int, size: int) -> None:
+    def apply(
+        self, pairs: dict[bytes, bytes | None], first_lsn: int, last_lsn: int, size: int
+    ) -> None:
         """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes of keys and values.
 
         Cost: 50 to 150 ns a pair; more while a view is alive.
         """
         assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
         if (note := self.note) is not None:
-            note(chain.from_iterable(zip(pairs, map(self.data.get, pairs, repeat(ABSENT)), strict=True)))
+            note(
+                chain.from_iterable(
+                    zip(pairs, map(self.data.get, pairs, repeat(ABSENT)), strict=True)
+                )
+            )
         self.data.update(pairs)
         self.last_lsn = last_lsn
         self.size += size
@@ -130,7 +143,9 @@ class Memtable:
             if self._newest is gone:
                 self._newest = self.note = None
 
-    def keys_between(self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool) -> list[bytes]:
+    def keys_between(
+        self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
+    ) -> list[bytes]:
         """The first `count` keys with lower <= key < upper, in walking order.
 
         The first call sorts what was added since the last one.
@@ -141,7 +156,8 @@ class Memtable:
             return list(islice(keys, count))
 
     def _put_in_order(self) -> None:
-        # The dict keeps insertion order and never loses a key, so what is new stands behind the rest.
+        # The dict keeps insertion order and never loses a key, so what is new stands behind the
+        # rest.
         while self._ordered < len(self.data):
             try:
                 added = list(islice(self.data, self._ordered, None))
@@ -167,7 +183,7 @@ class MemtableView:
         self.memtable = memtable
         self._link = link
 
-    def get(self, key: bytes) -> bytes | None | Absent:
+    def get(self, key: bytes) -> bytes | Absent | None:
         """The value, None if deleted, ABSENT if this memtable says nothing of the key."""
         # The live value first: a writer saves before it overwrites, so a value that was overwritten
         # between these two steps is found in the chain.
@@ -180,18 +196,24 @@ class MemtableView:
         return live
 
     def saved_bytes(self) -> int:
-        """Values that were overwritten since and that this view, or one taken later, still shows."""
+        """Values that were overwritten since and that this view, or one taken later, still
+        shows.
+        """
         size = 0
         link: _Saved | None = self._link
         while link is not None:
-            size += sum(len(value) for value in list(link.values().values()) if isinstance(value, bytes))
+            size += sum(
+                len(value) for value in list(link.values().values()) if isinstance(value, bytes)
+            )
             link = link.newer
         return size
 
     def window(
         self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool
     ) -> list[tuple[bytes, bytes | None]]:
-        """The first `count` entries with lower <= key < upper, in walking order; fewer only at the end."""
+        """The first `count` entries with lower <= key < upper, in walking order; fewer only at the
+        end.
+        """
         if not self.memtable.data:
             return []
         found: list[tuple[bytes, bytes | None]] = []

@@ -13,7 +13,7 @@ KIB = 1024
 MIB = 1024 * KIB
 
 
-class Durability(str, enum.Enum):
+class Durability(enum.StrEnum):
     """When a write is acknowledged. Any of them survives the death of the process.
 
     `sync`: on stable storage; writers that arrive meanwhile share the next sync.
@@ -37,8 +37,9 @@ class Options:
     commit_delay: float = 0.0
     """How long the writer that leads a sync waits for others to share it."""
     max_unsynced_bytes: int = 0
-    """Log that may be logged and not durable at any time, whatever the mode: writers wait for a sync before
-    there is more, and a batch that is larger is durable when its write returns. 0: no bound but time."""
+    """Log that may be logged and not durable at any time, whatever the mode: writers wait for a
+    sync before there is more, and a batch that is larger is durable when its write returns. 0: no
+    bound but time."""
     max_unsynced_records: int = 0
     """The same, counted in mutations."""
     memtable_bytes: int = 64 * MIB
@@ -68,9 +69,9 @@ class Options:
     filter_bits: int = 10
     """Bits of a table's filter for each key; 0 makes no filter."""
     prefix_filter_bytes: int = 0
-    """Take in the first so many bytes of keys with the filter too, so that a scan of keys which all begin
-    with the same so many bytes skips tables that have none; 0: not. For stores whose keys begin with a
-    number that scans ask for."""
+    """Take in the first so many bytes of keys with the filter too, so that a scan of keys which all
+    begin with the same so many bytes skips tables that have none; 0: not. For stores whose keys
+    begin with a number that scans ask for."""
     table_bytes: int = 32 * MIB
     """Size at which a compaction begins another output table."""
     l0_trigger: int = 4
@@ -84,8 +85,9 @@ class Options:
     level_ratio: int = 10
     """Growth from one level to the next."""
     on_stall: Callable[[str, float], object] | None = None
-    """Told why and for how many seconds a writer had to wait: "flush", "compaction" or "log". It is called by
-    that writer's own thread, which holds no lock of the store and has not waited for its sync yet."""
+    """Told why and for how many seconds a writer had to wait: "flush", "compaction" or "log". It is
+    called by that writer's own thread, which holds no lock of the store and has not waited for its
+    sync yet."""
     recovery: str = "strict"
     """`strict` refuses a damaged log; `salvage` keeps what verifies and reports what is missing."""
     pin_sites: bool = False
@@ -97,11 +99,15 @@ class Options:
 
     @classmethod
     def of(cls, **given: Any) -> Options:
-        """Options from keyword arguments; LimitError for an unknown name or a value out of bounds."""
+        """Options from keyword arguments; LimitError for an unknown name or a value out of
+        bounds.
+        """
         known = {field.name for field in fields(cls)}
         unknown = sorted(set(given) - known)
         if unknown:
-            raise LimitError(f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+            raise LimitError(
+                f"unknown option {', '.join(unknown)}; known are {', '.join(sorted(known))}"
+            )
         if "durability" in given:
             given["durability"] = durability_of(given["durability"])
         options = cls(**given)

@@ -15,7 +15,7 @@ from oor.version import Version, too_large
 if TYPE_CHECKING:
     from oor.pins import Moment, Pins
 
-Lookup: TypeAlias = Callable[[list[bytes]], Iterable[bytes | None | Absent]]
+Lookup: TypeAlias = Callable[[list[bytes]], Iterable[bytes | Absent | None]]
 """What one memtable holds for each of some keys."""
 
 
@@ -206,7 +206,7 @@ def look_up_many(
 def look_up_into(
     key: bytes,
     buffer: Any,
-    getters: Sequence[Callable[[bytes], bytes | None | Absent]],
+    getters: Sequence[Callable[[bytes], bytes | Absent | None]],
     version: Version,
 ) -> int | None:
     """The newest value of a key, copied to `buffer`. See `Reads.get_into`."""

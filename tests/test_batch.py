@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import oor
 import pytest
+
+import oor
 from oor.batch import KEY_SIZE_MAX, as_bytes
 
 
@@ -32,7 +33,10 @@ def test_what_is_changed_later_does_not_change_the_batch():
 def test_limits_are_checked_when_a_pair_is_added():
     batch = oor.WriteBatch()
     batch.put(b"k" * KEY_SIZE_MAX, b"")
-    for add in (lambda: batch.put(b"k" * (KEY_SIZE_MAX + 1), b""), lambda: batch.delete(b"k" * (KEY_SIZE_MAX + 1))):
+    for add in (
+        lambda: batch.put(b"k" * (KEY_SIZE_MAX + 1), b""),
+        lambda: batch.delete(b"k" * (KEY_SIZE_MAX + 1)),
+    ):
         with pytest.raises(oor.LimitError):
             add()
     assert len(batch) == 1

@@ -1,4 +1,6 @@
-"""A byte that is cut off or flipped: the full state, an exact prefix, or an error that says where."""
+"""A byte that is cut off or flipped: the full state, an exact prefix, or an error that says
+where.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +8,11 @@ import contextlib
 import os
 import shutil
 
-import oor
 import pytest
 from support.engine import TINY, content, copy_of, files, flip, kill, read, scratch, write
 from test_recovery import frames_of, without_tail
+
+import oor
 
 ZEROS_STEP = 61 if os.environ.get("OOR_EXPLORE", "1") == "1" else 1
 ROOMY = TINY | {"memtable_bytes": 1 << 20}
@@ -85,10 +88,17 @@ def test_a_log_cut_at_every_byte_of_its_last_three_frames_opens_with_the_exact_p
 
 
 def log_flips(end):
-    """Every byte of header and frames; of the zeros that fill the header up, only some unless exploring."""
+    """Every byte of header and frames; of the zeros that fill the header up, only some unless
+    exploring.
+    """
 
     def changes(data):
-        for first, last, step in ((0, 110, 1), (110, 2040, ZEROS_STEP), (2040, 2160, 1), (2160, 4090, ZEROS_STEP)):
+        for first, last, step in (
+            (0, 110, 1),
+            (110, 2040, ZEROS_STEP),
+            (2040, 2160, 1),
+            (2160, 4090, ZEROS_STEP),
+        ):
             for at in range(first, last, step):
                 yield from flips(at, at + 1)(data)
         yield from flips(4090, end)(data)
@@ -114,10 +124,13 @@ def test_every_flipped_byte_of_a_log_gives_the_full_state_or_an_error_that_says_
         for at, found in variants(origin, folder, name, log_flips(end)):
             if isinstance(found, Exception):
                 assert at < 2148 or at >= 4096
-                assert found.segment == 1 or isinstance(found, oor.FormatError), f"byte {at}: {found}"
+                assert found.segment == 1 or isinstance(found, oor.FormatError), (
+                    f"byte {at}: {found}"
+                )
             elif found != full:
                 shorter += 1
-                # The end of the last group, which no later frame promises, cannot be told from a torn tail.
+                # The end of the last group, which no later frame promises, cannot be told from a
+                # torn tail.
                 assert not closed and at >= last, f"byte {at}: a shorter state in silence"
                 assert found == {k: v for k, v in full.items() if k != b"05"}
         assert closed == (shorter == 0)
@@ -130,13 +143,17 @@ def test_every_flipped_byte_of_a_closed_stores_segments_changes_nothing():
         full = content(db)
         db.close()
         name = files(origin, ".wal")[0].rsplit("/", 1)[1]
-        for at, found in variants(origin, folder, name, lambda d: [*flips(0, 120)(d), *flips(4096, 4300)(d)]):
+        for at, found in variants(
+            origin, folder, name, lambda d: [*flips(0, 120)(d), *flips(4096, 4300)(d)]
+        ):
             assert found == full, f"byte {at}"
 
 
 @pytest.mark.parametrize("target", ["MANIFEST", "CURRENT"])
 @pytest.mark.parametrize("closed", [True, False])
-def test_every_flipped_byte_of_manifest_and_current_gives_the_full_state_or_an_error(target, closed):
+def test_every_flipped_byte_of_manifest_and_current_gives_the_full_state_or_an_error(
+    target, closed
+):
     with scratch() as folder:
         origin = f"{folder}/origin"
         db = put_some(origin, 20)
@@ -148,12 +165,14 @@ def test_every_flipped_byte_of_manifest_and_current_gives_the_full_state_or_an_e
         else:
             kill(db)
         name = next(n for n in (f.rsplit("/", 1)[1] for f in files(origin)) if n.startswith(target))
-        changes = (lambda d: [*flips(0, len(d))(d), *((f"cut {n}", d[:n]) for n in range(len(d)))])
+        changes = lambda d: [*flips(0, len(d))(d), *((f"cut {n}", d[:n]) for n in range(len(d)))]
         errors = 0
         for at, found in variants(origin, folder, name, changes):
             if isinstance(found, Exception):
                 errors += 1
-                assert isinstance(found, (oor.CorruptionError, oor.FormatError)), f"byte {at}: {found!r}"
+                assert isinstance(found, (oor.CorruptionError, oor.FormatError)), (
+                    f"byte {at}: {found!r}"
+                )
             else:
                 assert found == full, f"byte {at}"
         assert errors > 10
@@ -186,7 +205,11 @@ def test_flips_in_the_tail_never_show_what_was_not_written():
         full = content(db)
         kill(db)
         half = len(read(f"{origin}/TAIL")) // 2
-        changes = (lambda d: [*flips(0, 110)(d), *flips(4096, 4096 + 6 * 96)(d), *flips(half, half + 20)(d)])
+        changes = lambda d: [
+            *flips(0, 110)(d),
+            *flips(4096, 4096 + 6 * 96)(d),
+            *flips(half, half + 20)(d),
+        ]
         for at, found in variants(origin, folder, "TAIL", changes):
             assert not isinstance(found, Exception), f"byte {at}: {found}"
             assert list(found.items()) == list(full.items())[: len(found)], f"byte {at}"

@@ -1,4 +1,6 @@
-"""Commit: log order is memtable order, durable before visible, and an exception anywhere changes neither."""
+"""Commit: log order is memtable order, durable before visible, and an exception anywhere changes
+neither.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +10,13 @@ import sys
 import threading
 from array import array
 
-import oor
 import pytest
-from oor.log import SegmentScan, Tail
 from support.engine import TINY, content, kill, scratch
 from support.recording import Op, Recording
 from support.trace_rules import failed_syncs_are_final
+
+import oor
+from oor.log import SegmentScan, Tail
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20, "segment_bytes": 1 << 20, "tail_bytes": 64 << 10}
 
@@ -30,7 +33,9 @@ def logged(db):
     tail = Tail(state.directory, manifest.database_id, manifest.epoch)
     found = []
     for segment in state.log.segments():
-        scan = SegmentScan(state.directory, segment.number, manifest.database_id, manifest.epoch, tail, 0)
+        scan = SegmentScan(
+            state.directory, segment.number, manifest.database_id, manifest.epoch, tail, 0
+        )
         while (chunk := scan.next(1)) is not None:
             found.append((chunk.first_lsn, chunk.last_lsn, chunk.pairs))
         scan.close()
@@ -80,10 +85,14 @@ def test_a_mutation_is_in_the_log_before_the_memtable_has_it(path):
 
 def test_threads_and_modes_mixed_keep_memtable_order_equal_to_lsn_order(path):
     with oor.open(path, **ROOMY) as db:
+
         def work(number):
             for i in range(60):
                 mode = ("sync", "os", "interval")[(i + number) % 3]
-                db.write({b"shared": b"%d.%d" % (number, i), b"own%d" % number: b"%d" % i}, durability=mode)
+                db.write(
+                    {b"shared": b"%d.%d" % (number, i), b"own%d" % number: b"%d" % i},
+                    durability=mode,
+                )
 
         threads = [threading.Thread(target=work, args=(n,)) for n in range(8)]
         for thread in threads:
@@ -174,7 +183,7 @@ def test_a_sync_write_that_met_a_full_disk_goes_on_with_the_next(path):
         assert content(db) == found
 
 
-# ---- exceptions anywhere --------------------------------------------------------------------------
+# ---- exceptions anywhere -------------------------------------------------------------------------
 
 WRITES = {
     "put": lambda db: db.put(b"k", b"new", durability="os"),
@@ -184,7 +193,12 @@ WRITES = {
     "write": lambda db: db.write({b"k": b"new", b"gone": None, b"l": b"other"}, durability="os"),
     "write sync": lambda db: db.write({b"k": b"new", b"gone": None}, durability="sync"),
     "columns": lambda db: db.write_columns(
-        b"kl", array("I", [1, 1]), bytearray(b"12345678abcdefgh"), array("I", [8, 8]), stamp=True, durability="os"
+        b"kl",
+        array("I", [1, 1]),
+        bytearray(b"12345678abcdefgh"),
+        array("I", [8, 8]),
+        stamp=True,
+        durability="os",
     ),
     "put that fills the memtable": lambda db: db.put(b"k", b"x" * 9000, durability="os"),
 }
@@ -200,14 +214,19 @@ class Interrupter:
         self.entered = set()
 
     def __call__(self, frame, event, argument):
-        if not frame.f_code.co_filename.endswith(HERE) or frame.f_code.co_name in ("_settle", "__exit__"):
+        if not frame.f_code.co_filename.endswith(HERE) or frame.f_code.co_name in (
+            "_settle",
+            "__exit__",
+        ):
             return None
         if frame.f_code.co_name in ("_accept", "_apply", "apply", "save") and caller_settles(frame):
             return None
         return self.line
 
     def no_signal_here(self, frame):
-        """Where the interpreter runs no signal handler: at the end of a `with`, and at a bare `try`."""
+        """Where the interpreter runs no signal handler: at the end of a `with`, and at a bare
+        `try`.
+        """
         place = id(frame), frame.f_lineno
         text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip()
         again = place in self.entered and text.startswith("with ")

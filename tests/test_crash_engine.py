@@ -1,9 +1,11 @@
-"""Crash images of the engine: whatever a crash leaves, open finds a prefix with all that was promised.
+"""Crash images of the engine: whatever a crash leaves, open finds a prefix with all that was
+promised.
 
-Each workload runs once under the recorder; then every chosen state of the disk that a crash at any moment
-may leave is opened. Invariants: open succeeds (a crash is not damage); the state is a prefix of the history,
-batch by batch; it holds everything promised durable, after a kill everything acknowledged; nothing is
-invented; no LSN is given twice; opening again finds the same. OOR_EXPLORE=n explores n times as many images.
+Each workload runs once under the recorder; then every chosen state of the disk that a crash at any
+moment may leave is opened. Invariants: open succeeds (a crash is not damage); the state is a prefix
+of the history, batch by batch; it holds everything promised durable, after a kill everything
+acknowledged; nothing is invented; no LSN is given twice; opening again finds the same.
+OOR_EXPLORE=n explores n times as many images.
 """
 
 from __future__ import annotations
@@ -14,17 +16,18 @@ import random
 import shutil
 from collections import Counter
 
-import oor
 import pytest
 from support.crash import CrashImages, Level, Op
 from support.engine import TINY, History, content, digest, kill, scratch
 from support.recording import Recording
 
+import oor
+
 EXPLORE = int(os.environ.get("OOR_EXPLORE", "1"))
 COUNTS: Counter[str] = Counter()
 
 
-# ---- workloads ------------------------------------------------------------------------------------
+# ---- workloads -----------------------------------------------------------------------------------
 
 
 def batch(rng, serial, size=None):
@@ -115,7 +118,7 @@ def record(path, workload, options):
     return recording, history
 
 
-# ---- what must hold -------------------------------------------------------------------------------
+# ---- what must hold ------------------------------------------------------------------------------
 
 
 class Judge:
@@ -184,7 +187,9 @@ def images_of(crashes, levels, count, seed):
 @pytest.mark.parametrize("name", WORKLOADS)
 def test_every_crash_leaves_a_prefix_with_all_that_was_promised(name, tmp_path):
     workload, options, count = WORKLOADS[name]
-    recording, history = record(str(tmp_path / "root" / "store"), *prepared(tmp_path, workload, options))
+    recording, history = record(
+        str(tmp_path / "root" / "store"), *prepared(tmp_path, workload, options)
+    )
     judge = Judge(recording, history)
     opened = 0
     with scratch() as folder:

@@ -9,9 +9,10 @@ import sys
 from array import array
 from pathlib import Path
 
-import oor
 import pytest
 from support.engine import TINY, content
+
+import oor
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -136,7 +137,9 @@ def test_a_snapshot_never_changes(db):
 
 def test_columns_are_written_and_stamped_with_their_lsns(db):
     values = bytearray(b"........one........three")
-    lsn = db.write_columns(b"abc", array("I", [1, 1, 1]), values, array("I", [11, 0xFFFFFFFF, 13]), stamp=True)
+    lsn = db.write_columns(
+        b"abc", array("I", [1, 1, 1]), values, array("I", [11, 0xFFFFFFFF, 13]), stamp=True
+    )
     assert lsn == 3
     assert db[b"a"] == (1).to_bytes(8, "little") + b"one"
     assert db[b"c"] == (3).to_bytes(8, "little") + b"three"
@@ -189,9 +192,15 @@ def test_a_second_open_is_refused_and_names_the_owner(path, tmp_path):
         for name in (path, str(alias), path + "/../store"):
             with pytest.raises(oor.LockedError, match=str(os.getpid())):
                 oor.open(name, **TINY)
-        script = "import oor, sys\ntry: oor.open(sys.argv[1])\nexcept oor.LockedError as e: print(e)"
+        script = (
+            "import oor, sys\ntry: oor.open(sys.argv[1])\nexcept oor.LockedError as e: print(e)"
+        )
         done = subprocess.run(
-            [sys.executable, "-c", script, str(alias)], capture_output=True, text=True, cwd=ROOT, check=True
+            [sys.executable, "-c", script, str(alias)],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            check=True,
         )
         assert str(os.getpid()) in done.stdout
         os.unlink(path + "/LOCK")
@@ -213,7 +222,12 @@ def test_a_store_is_made_only_where_it_was_asked_for(tmp_path):
 
 
 def test_empty_keys_and_values_and_binary_ones_are_kept(db):
-    pairs = {b"": b"", b"\0": b"\0", b"\xff" * 20: bytes(range(256)), b"frame": open(__file__, "rb").read()}
+    pairs = {
+        b"": b"",
+        b"\0": b"\0",
+        b"\xff" * 20: bytes(range(256)),
+        b"frame": open(__file__, "rb").read(),
+    }
     db.write(pairs)
     assert content(db) == pairs
     db.compact()

@@ -6,12 +6,15 @@ import copy
 import errno
 import pickle
 
-import oor
 import pytest
+
+import oor
 from oor import errors, native
 from oor.native import lib
 
-CLASSES = [cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, oor.OorError)]
+CLASSES = [
+    cls for cls in vars(errors).values() if isinstance(cls, type) and issubclass(cls, oor.OorError)
+]
 FIELDS = {"path": "/a/b", "segment": 3, "offset": 4096, "first_lsn": 7, "last_lsn": 9}
 
 

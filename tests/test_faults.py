@@ -1,7 +1,7 @@
 """Every call that changes the disk fails once, in the middle of a whole workload.
 
-A full disk refuses the write and the same handle goes on; any other failure ends writing. In both cases
-what was acknowledged stays readable and is there after the next open.
+A full disk refuses the write and the same handle goes on; any other failure ends writing. In both
+cases what was acknowledged stays readable and is there after the next open.
 """
 
 from __future__ import annotations
@@ -9,10 +9,11 @@ from __future__ import annotations
 import errno
 import shutil
 
-import oor
 import pytest
 from support.engine import TINY, History, content, digest, kill, scratch
 from support.recording import How, Op, Recording
+
+import oor
 
 STEPS = 36
 
@@ -36,7 +37,9 @@ def step(db, history, number):
 
 
 def possible(history, failed):
-    """Digests of what may be there: every acknowledged batch, and each failed one whole or not at all."""
+    """Digests of what may be there: every acknowledged batch, and each failed one whole or not at
+    all.
+    """
     states = {digest({}): {}}
     for n, batch in enumerate(history.batches, 1):
         after = [{k: v for k, v in (s | batch).items() if v is not None} for s in states.values()]
@@ -97,7 +100,9 @@ def run_with_fault(root, recording, arm, *, stays_open, options):
 
 
 def is_fatal(event):
-    """Whether it is a failure after which nothing may be written: of a write or sync of log or manifest."""
+    """Whether it is a failure after which nothing may be written: of a write or sync of log or
+    manifest.
+    """
     if event.op not in (Op.WRITE, Op.SYNC) or event.result >= 0:
         return False
     return event.path.endswith(".wal") or "MANIFEST" in event.path or "CURRENT" in event.path
@@ -139,7 +144,9 @@ def fail_everywhere(arguments, *, stays_open, options):
 @pytest.mark.parametrize("direct", [True, False], ids=["direct", "buffered"])
 def test_a_disk_that_is_full_for_one_call_loses_nothing_and_the_same_handle_goes_on(direct):
     fail_everywhere(
-        {"ops": WITHOUT_SYNCS, "errno": errno.ENOSPC}, stays_open=True, options={"direct_io": direct}
+        {"ops": WITHOUT_SYNCS, "errno": errno.ENOSPC},
+        stays_open=True,
+        options={"direct_io": direct},
     )
 
 

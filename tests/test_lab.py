@@ -6,6 +6,8 @@ import json
 import random
 
 import pytest
+from support.crash import CrashImages, Level
+from support.recording import Recording
 
 import oor
 from oor.cli import exits
@@ -14,15 +16,18 @@ from oor.lab import loss_window
 from oor.lab.durable import DurableDisk
 from oor.lab.loss_window import Instant, ModeResult, report, run, save_png, text_plot
 from oor.stats import LossWindow
-from support.crash import CrashImages, Level
-from support.recording import Recording
 
 
 @pytest.mark.parametrize("direct_io", [True, False])
 def test_what_is_durable_agrees_with_the_model_of_crashes(tmp_path, direct_io):
     folder = tmp_path / "store"
     folder.mkdir()
-    options = {"segment_bytes": 64 << 10, "tail_bytes": 16 << 10, "background": False, "direct_io": direct_io}
+    options = {
+        "segment_bytes": 64 << 10,
+        "tail_bytes": 16 << 10,
+        "background": False,
+        "direct_io": direct_io,
+    }
     with Recording(folder) as recording, oor.open(folder, durability="os", **options) as db:
         for n in range(300):
             db.put(b"%d" % n, bytes(200))

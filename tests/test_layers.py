@@ -9,14 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = """
-errors options names | native | batch memtable log table version trace | manifest iterator snapshot state |
-pressure | commit flush compaction checkpoint analysis recovery lock | background stats verify doctor | db |
-aio registry lab | demo | cli
+errors options names | native | batch memtable log table version trace | pins manifest iterator |
+columns | reads | snapshot manners | state | pressure | commit flush compaction checkpoint analysis
+recovery lock | background stats verify doctor handle | reader | db | aio registry lab | demo | cli
 """
-ORDER = {
-    name: place for place, layer in enumerate(LAYERS.split("|")) for name in layer.split()
-}
-COLUMNS = 120
+ORDER = {name: place for place, layer in enumerate(LAYERS.split("|")) for name in layer.split()}
+COLUMNS = 100
 
 
 def rooms():
@@ -39,7 +37,9 @@ def imports(tree):
         if id(node) in for_types:
             continue
         if isinstance(node, ast.Import):
-            yield from (a.name.removeprefix("oor.") for a in node.names if a.name.startswith("oor."))
+            yield from (
+                a.name.removeprefix("oor.") for a in node.names if a.name.startswith("oor.")
+            )
         elif isinstance(node, ast.ImportFrom) and node.module == "oor":
             yield from (a.name for a in node.names)
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("oor."):
@@ -87,7 +87,9 @@ def test_no_two_modules_of_a_layer_import_each_other_in_a_circle():
 
 def test_the_search_sees_an_arrow_that_goes_up():
     assert wrong_arrows("memtable", ["db", "native", "options"]) == ["db"]
-    found = imports(ast.parse("def f():\n    from oor.db import DB\nimport oor.cli.main\nfrom oor import names"))
+    found = imports(
+        ast.parse("def f():\n    from oor.db import DB\nimport oor.cli.main\nfrom oor import names")
+    )
     assert sorted(found) == ["cli.main", "db", "names"]
 
 
@@ -95,7 +97,8 @@ def test_only_native_imports_the_compiled_module():
     importers = [
         module
         for module, _, path in rooms()
-        if "_native" in path.read_text(encoding="ascii") and "_native" in set(imports(ast.parse(path.read_text())))
+        if "_native" in path.read_text(encoding="ascii")
+        and "_native" in set(imports(ast.parse(path.read_text())))
     ]
     assert importers == ["native"]
 
@@ -128,7 +131,9 @@ def test_functions_are_short():
         start = None
         lines = path.read_text(encoding="ascii").splitlines()
         for number, line in enumerate(lines):
-            if re.match(r"[A-Za-z_].*\)\s*\{$|[A-Za-z_].*\{$", line) and not line.startswith(("enum", "struct", "typedef")):
+            if re.match(r"[A-Za-z_].*\)\s*\{$|[A-Za-z_].*\{$", line) and not line.startswith(
+                ("enum", "struct", "typedef")
+            ):
                 start = number
             elif line == "}" and start is not None:
                 if number - start + 1 >= 70:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import threading
 
-import oor
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.engine import files, flip, read, scratch, write
+from support.recording import Op, Recording
+
+import oor
 from oor.log import Log, SegmentScan, Tail, inspect_segment
 from oor.native import Columns, lib
 from oor.options import Options
-from support.engine import files, flip, read, scratch, write
-from support.recording import Op, Recording
 
 ID = bytes(range(16))
 
@@ -50,7 +51,9 @@ SIZES = st.lists(st.integers(0, 5000) | st.sampled_from([12_200, 16_384, 40_000]
 
 @given(sizes=SIZES, padding=st.booleans(), direct=st.booleans(), syncs=st.integers(1, 50))
 @settings(max_examples=40)
-def test_what_is_appended_is_read_back_across_tails_segments_and_large_frames(sizes, padding, direct, syncs):
+def test_what_is_appended_is_read_back_across_tails_segments_and_large_frames(
+    sizes, padding, direct, syncs
+):
     with scratch() as folder:
         log = open_log(folder, wal_block_padding=padding, direct_io=direct)
         given_ = []
@@ -98,7 +101,12 @@ def test_rotation_makes_everything_before_it_durable_and_states_it_in_the_header
     assert log.rotate() == 2, "an empty segment is not left"
     log.close()
     _, info = read_log(tmp_path)
-    assert (info.number, info.previous_segment, info.previous_last_lsn, info.first_lsn) == (2, 1, 10, 11)
+    assert (info.number, info.previous_segment, info.previous_last_lsn, info.first_lsn) == (
+        2,
+        1,
+        10,
+        11,
+    )
 
 
 def test_segments_go_only_when_everything_in_them_is_released(tmp_path):
@@ -132,7 +140,9 @@ def test_a_segment_that_is_used_again_never_replays_frames_of_its_earlier_uses(t
     log.close()
     newest = files(str(tmp_path), ".wal")
     numbers = [int(os.path.basename(path)[:-4]) for path in newest]
-    info = inspect_segment(str(tmp_path), max(n for n in numbers if begun(tmp_path, n)), ID, 1, no_tail(tmp_path))
+    info = inspect_segment(
+        str(tmp_path), max(n for n in numbers if begun(tmp_path, n)), ID, 1, no_tail(tmp_path)
+    )
     assert (info.first_lsn, info.records, info.later_frames) == (first, 5, 0)
     assert info.ended_text in ("bytes that do not verify", "zeros")
 
@@ -206,7 +216,9 @@ def test_with_block_padding_no_block_is_written_twice(tmp_path):
     seen = set()
     for event in recording.events[start:]:
         if event.op is Op.WRITE and event.path.endswith("1.wal"):
-            blocks = {(event.path, at) for at in range(event.offset, event.offset + event.length, 4096)}
+            blocks = {
+                (event.path, at) for at in range(event.offset, event.offset + event.length, 4096)
+            }
             assert not blocks & seen
             seen |= blocks
     assert len(seen) > 5

@@ -1,4 +1,6 @@
-"""The pages docs/formats/segment.md and manifest.md are right: their examples are decoded from the page."""
+"""The pages docs/formats/segment.md and manifest.md are right: their examples are decoded from the
+page.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +11,14 @@ import struct
 from pathlib import Path
 
 import pytest
+from support.engine import files, read, write
+from support.tables import masked_crc
+from test_log import ID, open_log
+
 from oor.log import SegmentScan, Tail, inspect_segment
 from oor.manifest import Manifest, ManifestState, read_manifest
 from oor.native import Columns, lib
 from oor.version import VersionEdit
-from support.engine import files, read, write
-from support.tables import masked_crc
-from test_log import ID, open_log
 
 DOCS = Path(__file__).parent.parent / "docs" / "formats"
 
@@ -27,7 +30,9 @@ def page(name):
 def dump(text, base):
     """The bytes of the hex dump of a page that begins at this offset."""
     data = b""
-    for offset, line in re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+) *\|", text, flags=re.MULTILINE):
+    for offset, line in re.findall(
+        r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+) *\|", text, flags=re.MULTILINE
+    ):
         if int(offset, 16) == base + len(data):
             data += bytes.fromhex(line)
     return data
@@ -36,7 +41,10 @@ def dump(text, base):
 def rows(text, title):
     """offset, size and name of the fields of the table under a heading."""
     section = text.split(f"## {title}")[1].split("\n## ")[0]
-    return [(int(a), int(b), c.strip()) for a, b, c in re.findall(r"^\| (\d+) \| (\d+) \| ([^|]+)", section, re.MULTILINE)]
+    return [
+        (int(a), int(b), c.strip())
+        for a, b, c in re.findall(r"^\| (\d+) \| (\d+) \| ([^|]+)", section, re.MULTILINE)
+    ]
 
 
 def example():
@@ -55,7 +63,12 @@ def test_the_header_of_the_page_is_decoded_by_its_own_table():
     assert end == len(header) == 100
     number = lambda name: int.from_bytes(fields[name], "little")  # noqa: E731
     assert fields["magic"] == b"OORWAL\0\1" and fields["database id"] == ID
-    assert (number("version"), number("header size"), number("epoch"), number("number")) == (1, 4096, 1, 1)
+    assert (number("version"), number("header size"), number("epoch"), number("number")) == (
+        1,
+        4096,
+        1,
+        1,
+    )
     assert (number("first LSN"), number("new LSN"), number("previous segment")) == (1, 1, 0)
     assert number("crc") == masked_crc(header[:96])
 
@@ -66,10 +79,14 @@ def test_the_frames_of_the_page_are_decoded_by_its_own_table():
     salt = lib.oor_crc32c(0, ID + struct.pack("<QQ", 1, 1), 32)
     found, at = [], 0
     while at < len(data):
-        fields = {name: int.from_bytes(data[at + o : at + o + s], "little") for o, s, name in layout}
+        fields = {
+            name: int.from_bytes(data[at + o : at + o + s], "little") for o, s, name in layout
+        }
         body = data[at + 40 : at + 40 + fields["body size"]]
         covered = struct.pack("<Q", 4096 + at) + data[at + 4 : at + 40]
-        assert fields["header crc"] == lib.oor_crc32c_mask(lib.oor_crc32c(salt, covered, len(covered)))
+        assert fields["header crc"] == lib.oor_crc32c_mask(
+            lib.oor_crc32c(salt, covered, len(covered))
+        )
         assert fields["body crc"] == lib.oor_crc32c_mask(lib.oor_crc32c(salt, body, len(body)))
         ops, place = [], 0
         while place < len(body):
@@ -117,7 +134,9 @@ def test_the_manifest_of_the_page_is_read_and_written_by_the_engine(tmp_path):
     for line in lines.splitlines():
         crc, content = line.split(" ", 1)
         assert int(crc, 16) == masked_crc(content.encode())
-        assert set(json.loads(content)["edit"]) <= set(re.findall(r"^\| (\w+) \|", page("manifest.md"), re.MULTILINE))
+        assert set(json.loads(content)["edit"]) <= set(
+            re.findall(r"^\| (\w+) \|", page("manifest.md"), re.MULTILINE)
+        )
     made = tmp_path / "made"
     made.mkdir()
     manifest = Manifest.create(str(made), 1, ManifestState(ID, epoch=1))
@@ -131,6 +150,12 @@ def test_the_manifest_of_the_page_is_read_and_written_by_the_engine(tmp_path):
 @pytest.mark.parametrize("name", ["segment.md", "manifest.md"])
 def test_a_page_has_all_its_parts(name):
     text = page(name)
-    for part in ("## Grammar", "## Example", "## What a reader does with damage", "## What is assumed", "## Versions"):
+    for part in (
+        "## Grammar",
+        "## Example",
+        "## What a reader does with damage",
+        "## What is assumed",
+        "## Versions",
+    ):
         assert part in text
     assert os.path.exists(DOCS / name)

@@ -1,12 +1,15 @@
-"""What a log-structured store must do at size: right answers, filters that skip, deletes that hide."""
+"""What a log-structured store must do at size: right answers, filters that skip, deletes that
+hide.
+"""
 
 from __future__ import annotations
 
 import random
 
-import oor
 import pytest
 from support.engine import TINY, content
+
+import oor
 
 SETS = 100_000
 
@@ -16,7 +19,10 @@ def catalog(tmp_path_factory):
     """100,000 pairs under a memtable of 4 MiB: keys of a catalogue number and a serial."""
     path = str(tmp_path_factory.mktemp("lsm") / "store")
     rng = random.Random(5)
-    pairs = {b"%05d.%04d" % (rng.randrange(60_000), i % 10_000): b"%d" % i + b"e" * 120 for i in range(SETS)}
+    pairs = {
+        b"%05d.%04d" % (rng.randrange(60_000), i % 10_000): b"%d" % i + b"e" * 120
+        for i in range(SETS)
+    }
     with oor.open(path, durability="os", memtable_bytes=4 << 20) as db:
         items = list(pairs.items())
         for start in range(0, len(items), 1000):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import os
 
-import oor
 import pytest
+from support.engine import files, read, write
+from support.recording import MUTATING, How, Op, Recording
+
+import oor
 from oor import manifest as room
 from oor.manifest import Manifest, ManifestState, decode_line, encode_line, read_manifest
 from oor.version import VersionEdit
-from support.engine import files, read, write
-from support.recording import MUTATING, How, Op, Recording
 
 ID = bytes(16)
 WITHOUT_SYNC = tuple(op for op in MUTATING if op is not Op.SYNC)
@@ -93,7 +94,9 @@ def test_an_append_that_ran_out_of_room_leaves_nothing_in_the_middle(tmp_path, a
         manifest = made(tmp_path, 2)
         recording.fail(Op.WRITE, errno=errno.ENOSPC, how=How.TORN, amount=amount)
         with pytest.raises(oor.DiskFullError):
-            manifest.append(VersionEdit(flushed_lsn=3, checkpoint_lsn=3, next_lsn=4))  # longer than what follows
+            manifest.append(
+                VersionEdit(flushed_lsn=3, checkpoint_lsn=3, next_lsn=4)
+            )  # longer than what follows
         assert manifest.state.flushed_lsn == 2
         recording.heal()
         manifest.append(VersionEdit(flushed_lsn=4))
@@ -112,7 +115,9 @@ def test_every_failure_of_a_roll_leaves_a_manifest_in_force(tmp_path, monkeypatc
             folder.mkdir()
             with Recording(folder, payloads=False) as recording:
                 manifest = made(folder, 2)
-                recording.fail(WITHOUT_SYNC if error == errno.ENOSPC else MUTATING, nth=nth, errno=error)
+                recording.fail(
+                    WITHOUT_SYNC if error == errno.ENOSPC else MUTATING, nth=nth, errno=error
+                )
                 done = 2
                 for lsn in range(3, 12):
                     try:

@@ -7,6 +7,7 @@ import threading
 import hypothesis.strategies as st
 import pytest
 from hypothesis import given
+
 from oor.memtable import ABSENT, Memtable
 
 KEYS = st.binary(max_size=2)
@@ -23,7 +24,8 @@ STEPS = st.lists(
 
 def window_of(expected, lower, upper, count, reverse):
     keys = sorted(
-        (k for k in expected if (lower is None or k >= lower) and (upper is None or k < upper)), reverse=reverse
+        (k for k in expected if (lower is None or k >= lower) and (upper is None or k < upper)),
+        reverse=reverse,
     )
     return [(key, expected[key]) for key in keys[:count]]
 
@@ -59,7 +61,7 @@ def test_a_view_that_is_gone_costs_a_writer_nothing():
     assert view.get(b"a") is ABSENT
     del view
     memtable.apply({b"a": b"2"}, 2, 2, 2)
-    assert memtable.newest is None
+    assert memtable.note is None
 
 
 def test_mutations_out_of_lsn_order_are_a_bug():

@@ -6,14 +6,17 @@ import contextlib
 import os
 
 import hypothesis.strategies as st
-import oor
 from hypothesis import settings
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from support.engine import TINY, content, kill, scratch
 
+import oor
+
 KEYS = st.sampled_from([b"", b"a", b"a\0", b"ab", b"b", b"b\xff", b"b\xff\xff", b"c" * 300, b"\xff", b"\xff\xff", b"key1",
                         b"key2", b"key3"])  # fmt: skip
-VALUES = st.one_of(st.binary(max_size=20), st.sampled_from([b"", b"x" * 700, b"y" * 5000, b"z" * 18_000]))
+VALUES = st.one_of(
+    st.binary(max_size=20), st.sampled_from([b"", b"x" * 700, b"y" * 5000, b"z" * 18_000])
+)
 EXPLORE = int(os.environ.get("OOR_EXPLORE", "1"))
 MODES = st.sampled_from(["sync", "interval", "os"])
 BOUNDS = st.one_of(st.none(), KEYS)
@@ -22,12 +25,18 @@ BOUNDS = st.one_of(st.none(), KEYS)
 class Model(RuleBasedStateMachine):
     snapshots = Bundle("snapshots")
 
-    @initialize(padding=st.booleans(), direct=st.booleans(), memtable=st.sampled_from([4 << 10, 16 << 10]))
+    @initialize(
+        padding=st.booleans(), direct=st.booleans(), memtable=st.sampled_from([4 << 10, 16 << 10])
+    )
     def start(self, padding, direct, memtable):
         self.scratch = scratch()
         self.root = self.scratch.__enter__()
         self.path = f"{self.root}/store"
-        self.options = TINY | {"wal_block_padding": padding, "direct_io": direct, "memtable_bytes": memtable}
+        self.options = TINY | {
+            "wal_block_padding": padding,
+            "direct_io": direct,
+            "memtable_bytes": memtable,
+        }
         self.db = oor.open(self.path, **self.options)
         self.expected = {}
         self.last_lsn = 0
@@ -49,7 +58,10 @@ class Model(RuleBasedStateMachine):
     def delete(self, key, mode):
         self.note(self.db.delete(key, durability=mode), [(key, None)])
 
-    @rule(batch=st.lists(st.tuples(KEYS, st.one_of(st.none(), VALUES)), min_size=1, max_size=6), mode=MODES)
+    @rule(
+        batch=st.lists(st.tuples(KEYS, st.one_of(st.none(), VALUES)), min_size=1, max_size=6),
+        mode=MODES,
+    )
     def write(self, batch, mode):
         self.note(self.db.write(batch, durability=mode), batch)
 
@@ -101,7 +113,11 @@ class Model(RuleBasedStateMachine):
     @rule(start=BOUNDS, stop=BOUNDS, reverse=st.booleans(), limit=st.sampled_from([None, 0, 1, 3]))
     def scan(self, start, stop, reverse, limit):
         keys = sorted(
-            (k for k in self.expected if (start is None or k >= start) and (stop is None or k < stop)),
+            (
+                k
+                for k in self.expected
+                if (start is None or k >= start) and (stop is None or k < stop)
+            ),
             reverse=reverse,
         )[:limit]
         found = list(self.db.scan(start, stop, reverse=reverse, limit=limit))
@@ -146,5 +162,7 @@ class Model(RuleBasedStateMachine):
             self.scratch.__exit__(None, None, None)
 
 
-Model.TestCase.settings = settings(max_examples=120 * EXPLORE, stateful_step_count=40, deadline=None, derandomize=True)
+Model.TestCase.settings = settings(
+    max_examples=120 * EXPLORE, stateful_step_count=40, deadline=None, derandomize=True
+)
 TestModel = Model.TestCase

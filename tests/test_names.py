@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from oor import names
 from oor.names import FileKind
 
@@ -16,7 +17,9 @@ MAKERS = {
 }
 
 
-@given(kind=st.sampled_from(sorted(MAKERS, key=lambda kind: kind.value)), number=st.integers(1, 10**19))
+@given(
+    kind=st.sampled_from(sorted(MAKERS, key=lambda kind: kind.value)), number=st.integers(1, 10**19)
+)
 def test_what_is_made_is_parsed_back(kind, number):
     assert names.parse(MAKERS[kind](number)) == (kind, number)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-import oor
 import pytest
+
+import oor
 from oor.options import Durability, Options, durability_of
 
 

@@ -5,17 +5,24 @@ from __future__ import annotations
 import errno
 import os
 
-import oor
 import pytest
 from support.engine import TINY, content, files, kill
 from support.recording import Op, Recording
+
+import oor
 
 STEPS = (Op.WRITE, Op.SYNC, Op.SYNC_DIR, Op.RENAME, Op.UNLINK)
 
 
 def kind(path):
     name = os.path.basename(path)
-    return "MANIFEST" if name.startswith("MANIFEST") else name.rpartition(".")[2] if "." in name else "dir"
+    return (
+        "MANIFEST"
+        if name.startswith("MANIFEST")
+        else name.rpartition(".")[2]
+        if "." in name
+        else "dir"
+    )
 
 
 def steps(recording, start):
@@ -73,7 +80,9 @@ def test_a_checkpoint_cuts_the_log_only_behind_a_durable_edit(recorded):
     for event in events:
         if event.op in (Op.UNLINK, Op.RENAME) and kind(event.path) == "wal" and event.effect:
             assert min(synced) < event.begin
-    assert all(s.first_lsn > 150 for s in db._state.log.segments()), "what remains holds only later LSNs"
+    assert all(s.first_lsn > 150 for s in db._state.log.segments()), (
+        "what remains holds only later LSNs"
+    )
     found = content(db)
     kill(db)
     with oor.open(path, **TINY) as db:
@@ -89,7 +98,9 @@ def test_a_compaction_removes_its_inputs_only_behind_a_durable_edit(recorded):
     inputs = {os.path.basename(name) for name in files(path, ".sst")}
     start = len(recording.take())
     assert db._background.compact_all() == 1
-    events = [e for e in recording.take()[start:] if e.op in STEPS and e.effect and kind(e.path) != "wal"]
+    events = [
+        e for e in recording.take()[start:] if e.op in STEPS and e.effect and kind(e.path) != "wal"
+    ]
     order = [(e.op, kind(e.path)) for e in events]
     last_write = max(n for n, step in enumerate(order) if step == (Op.SYNC, "sst"))
     name_sync = order.index((Op.SYNC_DIR, "dir"), last_write)
@@ -109,7 +120,9 @@ def test_a_crash_in_mid_compaction_leaves_the_old_tables_or_the_new_ones(recorde
     if where == "sst":
         recording.fail(Op.WRITE, path_part="MANIFEST", errno=errno.EIO)  # tables written, edit not
     else:
-        recording.fail(Op.UNLINK, path_part=".sst", errno=errno.EIO, forever=True)  # edit written, inputs there
+        recording.fail(
+            Op.UNLINK, path_part=".sst", errno=errno.EIO, forever=True
+        )  # edit written, inputs there
     with pytest.raises(oor.StorageError):
         db._background.compact_all()
     recording.heal()
@@ -165,7 +178,9 @@ def test_after_many_cycles_the_manifest_names_exactly_the_live_tables(tmp_path):
                 if i % 40 == 35:
                     db.checkpoint()
             state = db._state.manifest.state
-            assert {os.path.basename(f) for f in files(path, ".sst")} == {f"{n:012d}.sst" for n in state.tables}
+            assert {os.path.basename(f) for f in files(path, ".sst")} == {
+                f"{n:012d}.sst" for n in state.tables
+            }
             assert state.flushed_lsn == db.stats().flushed_lsn <= db.last_lsn
             last = db.last_lsn
         with oor.open(path, **TINY) as db:

@@ -9,12 +9,13 @@ import os
 import shutil
 import threading
 
-import oor
 import pytest
-from oor import native
-from oor.analysis import analyze
 from support.engine import TINY, content, copy_of, files, flip, kill, read, scratch, write
 from support.recording import How, Op, Recording
+
+import oor
+from oor import native
+from oor.analysis import analyze
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20}
 
@@ -25,7 +26,9 @@ def path(tmp_path):
 
 
 def filled(path, count=40, mode="sync", size=300, **options):
-    """A store that was killed after `count` puts in segment 1 and further; returns what it holds."""
+    """A store that was killed after `count` puts in segment 1 and further; returns what it
+    holds.
+    """
     db = oor.open(path, **ROOMY | options)
     for i in range(count):
         db.put(b"%05d" % i, b"v" * size, durability=mode)
@@ -51,7 +54,7 @@ def without_tail(path):
     write(tail, bytes(os.path.getsize(tail)))
 
 
-# ---- torn tails -----------------------------------------------------------------------------------
+# ---- torn tails ----------------------------------------------------------------------------------
 
 
 def test_a_torn_tail_is_accepted_with_the_exact_prefix(path, tmp_path):
@@ -101,7 +104,9 @@ def test_a_killed_process_loses_nothing_that_only_the_tail_has(path):
 
 
 def gone_on_without_drains(path):
-    """A killed store whose tail holds the end of segment 1 and the start of segment 2; neither is drained."""
+    """A killed store whose tail holds the end of segment 1 and the start of segment 2; neither is
+    drained.
+    """
     with Recording(path, payloads=False) as recording:
         db = oor.open(path, **ROOMY)
         while db._state.log.state().segment_offset < 21_000:
@@ -138,7 +143,7 @@ def test_a_tail_that_reached_the_disk_in_part_is_no_damage(path):
         assert db.put(b"next", b"") > given
 
 
-# ---- damage ---------------------------------------------------------------------------------------
+# ---- damage --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("damage", ["flipped", "zeros"])
@@ -159,7 +164,9 @@ def test_damage_below_the_durable_lsn_is_refused_with_its_place(path, damage):
     error = caught.value
     assert (error.segment, error.offset, error.first_lsn) == (1, offset, first)
     assert error.last_lsn == 19, "the last frame promises everything before it"
-    assert {name: read(name) for name in files(path)} == before | {path + "/LOCK": read(path + "/LOCK")}
+    assert {name: read(name) for name in files(path)} == before | {
+        path + "/LOCK": read(path + "/LOCK")
+    }
 
 
 def test_a_log_that_is_all_zeros_behind_its_header_is_refused_when_the_next_one_says_so(path):
@@ -230,7 +237,7 @@ def test_a_missing_table_is_refused(path):
     assert caught.value.path == table
 
 
-# ---- salvage --------------------------------------------------------------------------------------
+# ---- salvage -------------------------------------------------------------------------------------
 
 
 def test_salvage_keeps_what_verifies_and_reports_what_is_missing(path):
@@ -240,9 +247,16 @@ def test_salvage_keeps_what_verifies_and_reports_what_is_missing(path):
     offset, _, first, _ = frames_of(segment)[11]
     flip(segment, offset + 100)
     with oor.open(path, recovery="salvage", **ROOMY) as db:
-        assert content(db) == {key: value for key, value in found.items() if key != b"%05d" % (first - 1)}
+        assert content(db) == {
+            key: value for key, value in found.items() if key != b"%05d" % (first - 1)
+        }
         ((loss),) = db.recovery.losses
-        assert (loss.segment, loss.offset, loss.first_lsn, loss.last_lsn) == (1, offset, first, first)
+        assert (loss.segment, loss.offset, loss.first_lsn, loss.last_lsn) == (
+            1,
+            offset,
+            first,
+            first,
+        )
         assert db.put(b"next", b"") > 40
     with oor.open(path, **ROOMY) as db:
         assert db.recovery.clean
@@ -275,7 +289,7 @@ def test_salvage_reads_a_segment_without_a_header(path):
         assert db.recovery.losses
 
 
-# ---- what cannot be read is not the end -----------------------------------------------------------
+# ---- what cannot be read is not the end ----------------------------------------------------------
 
 
 @pytest.mark.parametrize("close", [False, True])
@@ -332,11 +346,13 @@ def test_a_short_read_is_read_on(path, tmp_path):
                 assert content(db) == found
 
 
-# ---- recovery that is cut short -------------------------------------------------------------------
+# ---- recovery that is cut short ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC])
-@pytest.mark.parametrize("memtable_bytes", [1 << 20, 4096], ids=["copied forward", "flushed on the way"])
+@pytest.mark.parametrize(
+    "memtable_bytes", [1 << 20, 4096], ids=["copied forward", "flushed on the way"]
+)
 def test_a_recovery_that_fails_anywhere_is_recovered_by_the_next(error, memtable_bytes):
     options = ROOMY | {"memtable_bytes": memtable_bytes}
     with scratch() as folder, Recording(folder, payloads=False) as recording:
@@ -379,7 +395,12 @@ def test_failed_opens_leave_no_descriptor_and_no_thread_behind(path, tmp_path):
     with Recording(tmp_path, payloads=False) as recording:
         for nth in range(1, 60):
             twin = copy_of(path, tmp_path / "twin")
-            recording.fail((*(op for op in Op if op is not Op.CLOSE),), nth=nth, path_part="twin", errno=errno.EIO)
+            recording.fail(
+                (*(op for op in Op if op is not Op.CLOSE),),
+                nth=nth,
+                path_part="twin",
+                errno=errno.EIO,
+            )
             with contextlib.suppress(oor.OorError):
                 kill(oor.open(twin, **ROOMY))
             recording.heal()
@@ -409,7 +430,13 @@ def test_a_clean_close_is_reopened_without_redo(path):
 
 def test_orphans_are_removed(path):
     filled(path, 5)
-    for name in ("000000000077.sst", "000000000078.wal", "000000000079.spare", "CURRENT.tmp", "MANIFEST-000000000066"):
+    for name in (
+        "000000000077.sst",
+        "000000000078.wal",
+        "000000000079.spare",
+        "CURRENT.tmp",
+        "MANIFEST-000000000066",
+    ):
         write(f"{path}/{name}", b"junk")
     write(path + "/notes.txt", b"somebody else's")
     with oor.open(path, **ROOMY) as db:

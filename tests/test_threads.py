@@ -13,9 +13,10 @@ import textwrap
 import threading
 from pathlib import Path
 
-import oor
 import pytest
 from support.engine import TINY, content, kill
+
+import oor
 
 BUSY = {
     "segment_bytes": 64 << 10, "tail_bytes": 32 << 10, "memtable_bytes": 32 << 10, "table_bytes": 16 << 10,
@@ -181,7 +182,7 @@ def test_a_thread_of_the_store_that_ends_ends_writing_and_no_writer_waits_for_it
     kill(db)
 
 
-# ---- processes ------------------------------------------------------------------------------------
+# ---- processes -----------------------------------------------------------------------------------
 
 CHILD = """
 import os, struct, sys, threading
@@ -207,7 +208,9 @@ def test_a_child_that_is_killed_loses_nothing_it_has_acknowledged(path, mode):
     for round_ in range(2):
         read_end, write_end = os.pipe()
         child = subprocess.Popen(
-            [sys.executable, "-c", CHILD, path, mode, str(write_end)], pass_fds=[write_end], cwd=ROOT
+            [sys.executable, "-c", CHILD, path, mode, str(write_end)],
+            pass_fds=[write_end],
+            cwd=ROOT,
         )
         os.close(write_end)
         data = b""
@@ -262,8 +265,10 @@ def test_a_forked_child_raises_and_changes_nothing_even_if_a_lock_was_held(path)
         pid = os.fork()
         if pid == 0:
             signal.alarm(20)
-            calls = [lambda: db.put(b"c", b""), lambda: db.get(b"a"), lambda: db.delete(b"a"), db.flush, db.compact,
-                     lambda: list(db.scan()), db.checkpoint, db.sync, db.snapshot, lambda: db.write({b"x": b""})]
+            calls = [lambda: db.put(b"c", b""), lambda: db.get(b"a"), lambda: db.delete(b"a"),
+            db.flush, db.compact,
+                     lambda: list(db.scan()), db.checkpoint, db.sync, db.snapshot, lambda:
+                     db.write({b"x": b""})]
             for call in calls:
                 try:
                     call()
@@ -296,7 +301,9 @@ def test_a_forked_child_does_not_keep_a_dead_parents_store_locked(path):
 
 
 def fork_and_die(path):
-    """A child that opens the store, forks a child of its own and is killed; that one's number is returned."""
+    """A child that opens the store, forks a child of its own and is killed; that one's number is
+    returned.
+    """
     read_end, write_end = os.pipe()
     script = (
         "import os, sys, time, oor\n"
@@ -307,7 +314,9 @@ def fork_and_die(path):
         "    os.write(int(sys.argv[2]), b'%d' % os.getpid()); time.sleep(60); os._exit(0)\n"
         "time.sleep(60)\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", script, path, str(write_end)], pass_fds=[write_end], cwd=ROOT)
+    child = subprocess.Popen(
+        [sys.executable, "-c", script, path, str(write_end)], pass_fds=[write_end], cwd=ROOT
+    )
     os.close(write_end)
     grandchild = int(os.read(read_end, 32))
     os.close(read_end)
@@ -316,7 +325,9 @@ def fork_and_die(path):
     return grandchild
 
 
-@pytest.mark.parametrize("end", ["return", "sys.exit(3)", "raise RuntimeError", "os.kill(os.getpid(), 15)"])
+@pytest.mark.parametrize(
+    "end", ["return", "sys.exit(3)", "raise RuntimeError", "os.kill(os.getpid(), 15)"]
+)
 def test_a_process_that_ends_without_close_loses_nothing(path, end):
     code, _, err = in_child(
         f"""

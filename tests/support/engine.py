@@ -1,4 +1,6 @@
-"""Stores with tiny limits, ways to end one without closing it, and what a history of batches adds up to."""
+"""Stores with tiny limits, ways to end one without closing it, and what a history of batches adds
+up to.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,10 @@ TINY: dict[str, Any] = {
 
 
 def kill(db: oor.DB) -> None:
-    """Let go of everything as a process that dies does: nothing is flushed or sealed. Twice is fine."""
+    """Let go of everything as a process that dies does: nothing is flushed or sealed.
+
+    Twice is fine.
+    """
     if db._state.begin_close():
         db._background.stop()
         db._let_go()
@@ -89,10 +94,11 @@ def scratch() -> Iterator[str]:
 
 @dataclass
 class History:
-    """Every batch given to a store, in LSN order, and marks in the recording of when what was promised.
+    """Every batch given to a store, in LSN order, and marks in the recording of when what was
+    promised.
 
-    Marks: "submit n" before batch n (from 1) is given, "ack n" once its call has returned, "durable n" once
-    it was promised durable.
+    Marks: "submit n" before batch n (from 1) is given, "ack n" once its call has returned, "durable
+    n" once it was promised durable.
     """
 
     recording: Recording | None = None
