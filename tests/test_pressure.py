@@ -130,6 +130,8 @@ def test_try_writes_do_not_wait_for_the_log(tmp_path):
         assert 16 <= written <= 32  # both halves of the tail
         with pytest.raises(oor.WouldStallError):
             db.try_put(b"large", bytes(40_000))  # past the tail: a device write
+        with pytest.raises(oor.WouldStallError):
+            db.try_put(b"sync", bytes(1000), durability="sync")
         disk.heal()
         assert db.put(b"k", b"v") == written + 1
         assert db.try_write([]) == written + 1
