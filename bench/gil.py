@@ -1,8 +1,8 @@
 """python -m bench.gil: what readers feel while another thread writes 64 MiB durable batches.
 
-One thread reads keys one by one and times each read; another writes batches of 64 MiB, each durable when
-its call returns. What a reader waits for is the interpreter's lock: every crossing to C lets go of it, and
-what is left in Python is cut into pieces. Printed for records of several sizes.
+One thread reads keys one by one and times each read; another writes batches of 64 MiB, each durable
+when its call returns. What a reader waits for is the interpreter's lock: every crossing to C lets
+go of it, and what is left in Python is cut into pieces. Printed for records of several sizes.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ def main() -> int:
     parser.add_argument("--dir", help="where the store is made: the disk that is measured")
     parser.add_argument("--batches", type=int, default=5)
     asked = parser.parse_args()
-    print("value, bytes  writer   reads      p50, us  p99, us  p99.9, us  max, ms  > 2 ms, % of the time")
+    print(
+        "value, bytes  writer      reads    p50, us  p99, us  p99.9, us  max, ms  "
+        "> 2 ms, % of the time"
+    )
     for size in VALUE_SIZES:
         with tempfile.TemporaryDirectory(prefix=".bench-", dir=asked.dir) as directory:
             options = {"memtable_bytes": 256 << 20}
@@ -38,7 +41,8 @@ def main() -> int:
 
 
 def _measure(db: oor.DB, size: int, batches: int) -> array[float]:
-    """The seconds that each read took while the writer wrote (for half a second if it writes nothing)."""
+    """The seconds that each read took while the writer wrote (for half a second if it writes
+    nothing)."""
     done = threading.Event()
 
     def write() -> None:
@@ -72,7 +76,8 @@ def _print(size: int, batches: int, times: array[float]) -> None:
 
     blocked = sum(seconds for seconds in ordered if seconds > 0.002) / sum(ordered)
     print(
-        f"{size:12,}  {batches:>6}  {len(ordered):>9,}  {at(0.5) * 1e6:9.1f}  {at(0.99) * 1e6:7.1f}  "
+        f"{size:12,}  {batches:>6}  {len(ordered):>9,}  "
+        f"{at(0.5) * 1e6:9.1f}  {at(0.99) * 1e6:7.1f}  "
         f"{at(0.999) * 1e6:9.1f}  {ordered[-1] * 1e3:7.1f}  {blocked * 100:6.1f}"
     )
 

@@ -1,9 +1,10 @@
-"""The asyncio face of a store: thousands of tasks share one sync, and none of them holds up the loop.
+"""The asyncio face of a store: thousands of tasks share one sync, and none of them holds up the
+loop.
 
-The writes of one turn of the loop are logged together at its end, as one frame: a copy into mapped memory.
-Their tasks sleep until the log's own thread has made the frame durable. That thread counts on an eventfd
-which the loop watches: one wake-up for each sync, whatever number of tasks it serves, and no other thread
-of Python takes part.
+The writes of one turn of the loop are logged together at its end, as one frame: a copy into mapped
+memory. Their tasks sleep until the log's own thread has made the frame durable. That thread counts
+on an eventfd which the loop watches: one wake-up for each sync, whatever number of tasks it serves,
+and no other thread of Python takes part.
 
     async with oor.aio.open("catalog.oor") as db:
         lsn = await db.put(b"25544", b"ISS")
@@ -12,6 +13,7 @@ of Python takes part.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import heapq
@@ -33,7 +35,8 @@ from oor.stats import Stats
 T = TypeVar("T")
 
 INLINE_BYTES: Final = 256 << 10
-"""A group up to this size is logged on the loop, in some 100 us at the most; a larger one by a thread."""
+"""A group up to this size is logged on the loop, in some 100 us at the most; a larger one by a
+thread."""
 GROUP_BYTES: Final = 4 << 20
 """A group of at least this size takes no more writes."""
 SCAN_PAIRS: Final = 512
@@ -81,13 +84,15 @@ def open(path: str | os.PathLike[str], **options: Any) -> AsyncDB:
 class AsyncDB:
     """An open store for the tasks of one event loop. Modes and promises are those of `oor.DB`.
 
-    A write is under way once its coroutine has begun to run: cancelling the task ends the waiting, never the
-    write. Writes that begin in one turn of the loop are one frame, so a crash keeps all or none of them.
+    A write is under way once its coroutine has begun to run: cancelling the task ends the waiting,
+    never the write. Writes that begin in one turn of the loop are one frame, so a crash keeps all
+    or none of them.
 
-    What holds up the loop, and for how long: logging a group, 1 us a write and at most some 100 us; `get`, a
-    lookup, plus one read of the device for each level if the block is not in memory; threads that write
-    through `db` at the same time, at most a millisecond. All else, and a group that would have to wait for
-    the log, a flush or a compaction, is done by threads; groups behind such a one wait for it.
+    What holds up the loop, and for how long: logging a group, 1 us a write and at most some 100 us;
+    `get`, a lookup, plus one read of the device for each level if the block is not in memory;
+    threads that write through `db` at the same time, at most a millisecond. All else, and a group
+    that would have to wait for the log, a flush or a compaction, is done by threads; groups behind
+    such a one wait for it.
     """
 
     def __init__(self, path: str, options: dict[str, Any]) -> None:
@@ -143,10 +148,9 @@ class AsyncDB:
         opened = self._db
         if opened is None or self._event_fd < 0:
             return
-        try:
+        # Those who wait are told of a failure, and close says it again if it still matters.
+        with contextlib.suppress(OorError):
             await self.sync()
-        except OorError:
-            pass  # those who wait were told, and close says it again if it still matters
         fd, self._event_fd = self._event_fd, -1
         self._loop.remove_reader(fd)
         self._log.notify(-1)
@@ -160,9 +164,12 @@ class AsyncDB:
 
     @property
     def db(self) -> store.DB:
-        """The store itself, for threads and for what has no coroutine here. ClosedError before it is open."""
+        """The store itself, for threads and for what has no coroutine here. ClosedError before it
+        is open."""
         if self._db is None:
-            raise ClosedError("the store is not open yet: await it, or use async with", path=self.path)
+            raise ClosedError(
+                "the store is not open yet: await it, or use async with", path=self.path
+            )
         return self._db
 
     # ---- writes ----------------------------------------------------------------------------------
@@ -187,7 +194,8 @@ class AsyncDB:
         return await self.write([(key, None)], durability=durability)
 
     async def write(self, batch: Pairs, *, durability: str | None = None) -> int:
-        """Commit a mapping, pairs or a WriteBatch, all or none, and return the LSN of its last mutation."""
+        """Commit a mapping, pairs or a WriteBatch, all or none, and return the LSN of its last
+        mutation."""
         keys, values, _ = split(batch)
         if not keys:
             return self.db.write(())
@@ -207,7 +215,11 @@ class AsyncDB:
         if groups:
             last = groups[-1]
             # The first one is being logged while `_logging`.
-            if last.mode is mode and last.size < GROUP_BYTES and not (self._logging and len(groups) == 1):
+            if (
+                last.mode is mode
+                and last.size < GROUP_BYTES
+                and not (self._logging and len(groups) == 1)
+            ):
                 return last
         if self._event_fd < 0:
             raise ClosedError("the store is closed", path=self.path)
@@ -251,7 +263,9 @@ class AsyncDB:
         keys, values = group.keys, group.values
         if not keys:
             return self._commit.last_lsn, Durability.SYNC
-        return self._commit.log(Columns(keys, values), dict(zip(keys, values, strict=True)), group.mode, wait)
+        return self._commit.log(
+            Columns(keys, values), dict(zip(keys, values, strict=True)), group.mode, wait
+        )
 
     def _appended(self, group: _Group, appended: asyncio.Future[tuple[int, Durability]]) -> None:
         self._logging = False
@@ -269,7 +283,9 @@ class AsyncDB:
         if mode is not Durability.SYNC:
             group.resolve(last_lsn)
             return
-        self._sleep_until(last_lsn, lambda error: group.fail(error) if error else group.resolve(last_lsn))
+        self._sleep_until(
+            last_lsn, lambda error: group.fail(error) if error else group.resolve(last_lsn)
+        )
         try:
             if not self._log.ask():
                 self._loop.call_soon(self._wake)
@@ -289,7 +305,8 @@ class AsyncDB:
         self._wake()
 
     def _wake(self) -> None:
-        """Wake all whose LSN has become durable; with the failure, if there is one, all others too."""
+        """Wake all whose LSN has become durable; with the failure, if there is one, all others
+        too."""
         sleepers = self._sleepers
         if not sleepers or self._event_fd < 0:
             return
@@ -346,11 +363,13 @@ class AsyncDB:
     # ---- reads -----------------------------------------------------------------------------------
 
     async def get(self, key: BytesLike, default: Any = None) -> Any:
-        """The value of `key`, or `default`. Runs on the loop: see the class for what that may cost."""
+        """The value of `key`, or `default`. Runs on the loop: see the class for what that may
+        cost."""
         return self.db.get(key, default)
 
     async def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
-        """The values in the order asked, None for a key that is not there. Many keys go to a thread."""
+        """The values in the order asked, None for a key that is not there. Many keys go to a
+        thread."""
         if len(keys) <= GET_MANY_INLINE:
             return self.db.get_many(keys)
         return await self._in_thread(self.db.get_many, keys)
@@ -364,8 +383,11 @@ class AsyncDB:
         reverse: bool = False,
         limit: int | None = None,
     ) -> AsyncIterator[tuple[bytes, bytes]]:
-        """The pairs as `DB.scan` gives them, read by a thread some hundred at a time. One consistent view."""
-        open_scan = functools.partial(self.db.scan, start, stop, prefix=prefix, reverse=reverse, limit=limit)
+        """The pairs as `DB.scan` gives them, read by a thread some hundred at a time. One
+        consistent view."""
+        open_scan = functools.partial(
+            self.db.scan, start, stop, prefix=prefix, reverse=reverse, limit=limit
+        )
         pairs = await self._in_thread(open_scan)
         while chunk := await self._in_thread(lambda: list(islice(pairs, SCAN_PAIRS))):
             for pair in chunk:

@@ -1,7 +1,7 @@
 """What a sync costs in a directory, and what it really does there: `oor doctor DIR`.
 
-It makes a file of its own, writes 4 KiB blocks to it in the ways that a log may take, and removes it. Nothing
-that was there is touched.
+It makes a file of its own, writes 4 KiB blocks to it in the ways that a log may take, and removes
+it. Nothing that was there is touched.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class Diagnosis:
 def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     """Measure what a sync costs in `directory`, which must be there.
 
-    Raises StorageError if files cannot be made there, DiskFullError if 2 MiB do not fit. Cost: about 3 x
-    `samples` syncs, a few hundred milliseconds on a good device.
+    Raises StorageError if files cannot be made there, DiskFullError if 2 MiB do not fit. Cost:
+    about 3 x `samples` syncs, a few hundred milliseconds on a good device.
     """
     path = os.path.realpath(directory)
     with _file(path, 0, written=True):
@@ -74,7 +74,9 @@ def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     costs = (
         _measured("O_DIRECT|O_DSYNC into a written file", lambda: _direct(path, samples)),
         _measured("pwrite + fdatasync into a written file", lambda: _buffered(path, samples, True)),
-        _measured("pwrite + fdatasync at the end of a file", lambda: _buffered(path, samples, False)),
+        _measured(
+            "pwrite + fdatasync at the end of a file", lambda: _buffered(path, samples, False)
+        ),
         _measured("pwrite without a sync", lambda: _buffered(path, samples, True, sync=False)),
     )
     # What the log does too: it tries a direct write first.
@@ -109,7 +111,9 @@ def _measured(way: str, measure: Callable[[], list[float]]) -> Cost:
         times = sorted(measure())
     except OorError as error:
         return Cost(way, error=error.message)
-    return Cost(way, times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)], len(times))
+    return Cost(
+        way, times[len(times) // 2], times[min(len(times) - 1, len(times) * 99 // 100)], len(times)
+    )
 
 
 def _aligned(size: int) -> tuple[Any, Any]:
@@ -166,7 +170,11 @@ def file_system_of(path: str, mounts: str | None = None) -> FileSystem:
     for line in mounts.splitlines():
         found = _parse_mount(line)
         # A later line of the same place hides the earlier ones.
-        if found and _is_below(path, found.mount_point) and len(found.mount_point) >= len(best.mount_point):
+        if (
+            found
+            and _is_below(path, found.mount_point)
+            and len(found.mount_point) >= len(best.mount_point)
+        ):
             best = found
     return best
 
@@ -177,7 +185,9 @@ def _parse_mount(line: str) -> FileSystem | None:
     if not separator or len(fields) < 6 or len(more) < 2:
         return None
     options = ",".join([fields[5], *more[2:3]]).split(",")
-    return FileSystem(more[0], _unescaped(more[1]), _unescaped(fields[4]), tuple(dict.fromkeys(options)))
+    return FileSystem(
+        more[0], _unescaped(more[1]), _unescaped(fields[4]), tuple(dict.fromkeys(options))
+    )
 
 
 def _unescaped(text: str) -> str:
@@ -199,23 +209,35 @@ def _without_barriers(file_system: FileSystem) -> bool:
     return bool({"nobarrier", "barrier=0"} & set(file_system.options))
 
 
-def _findings(file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool) -> Iterator[str]:
+def _findings(
+    file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool
+) -> Iterator[str]:
     direct, written, fresh, _ = costs
     if file_system.kind in IN_MEMORY:
-        yield f"{file_system.kind} is memory: nothing here survives the loss of power, whatever the mode."
+        yield (
+            f"{file_system.kind} is memory: nothing here survives the loss of power, "
+            "whatever the mode."
+        )
     elif _without_barriers(file_system):
         yield "It is mounted without barriers: a sync does not empty the cache of the device."
     elif not reaches:
         yield (
-            "A sync returns faster than devices write: the device has a protected cache, or it (or the host of "
-            "this machine) confirms what it has not stored. Find out which before you trust it."
+            "A sync returns faster than devices write: the device has a protected cache, or it (or "
+            "the host of this machine) confirms what it has not stored. Find out which before you "
+            "trust it."
         )
     if file_system.kind == "overlay":
-        yield "overlay passes syncs on to the file system below it, and a container's layer goes with it."
+        yield (
+            "overlay passes syncs on to the file system below it, and a container's layer goes "
+            "with it."
+        )
     if direct.error:
-        yield f"Direct writes are not to be had ({direct.error}): the log writes and syncs in two calls."
+        yield (
+            f"Direct writes are not to be had ({direct.error}): the log writes and syncs in two "
+            "calls."
+        )
     if written.error is None and fresh.error is None and fresh.p50 > 1.3 * written.p50:
         yield (
-            f"A file that grows costs {fresh.p50 / written.p50:.1f} x a sync into a written one: that is why "
-            "the log writes its segments ahead."
+            f"A file that grows costs {fresh.p50 / written.p50:.1f} x a sync into a written one: "
+            "that is why the log writes its segments ahead."
         )

@@ -1,8 +1,9 @@
-"""Back-pressure: writers go slower, and in the end wait, while flush, compaction or the log are behind.
+"""Back-pressure: writers go slower, and in the end wait, while flush, compaction or the log are
+behind.
 
-The further they are behind, the fewer bytes a second writers may commit, from FAST_RATE down to SLOW_RATE,
-so that there is no cliff between full speed and a stop. Every wait is counted, logged (once a second at the
-most) and told to `Options.on_stall`.
+The further they are behind, the fewer bytes a second writers may commit, from FAST_RATE down to
+SLOW_RATE, so that there is no cliff between full speed and a stop. Every wait is counted, logged
+(once a second at the most) and told to `Options.on_stall`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ SHORTEST_NAP: Final = 0.001
 """Seconds: what a writer owes below this is added to what the next one owes."""
 LOG_EVERY: Final = 1.0
 """Seconds between two lines in the log file of the program."""
+LONG_WAIT: Final = 0.5
+"""Seconds from which a wait is worth a warning; a shorter one is for whoever asks for such
+lines."""
 
 Stalls = list[tuple[str, float]]
 """Why a writer waited ("flush", "compaction", "log") and how many seconds."""
@@ -40,7 +44,8 @@ def rate_at(urgency: float) -> float:
 class Pressure:
     """Holds writers back and tells them why.
 
-    Threads: `admit`, `note` and the counters under the commit lock; `tell` by the writer, without it.
+    Threads: `admit`, `note` and the counters under the commit lock; `tell` by the writer, without
+    it.
     """
 
     def __init__(self, state: State) -> None:
@@ -54,8 +59,8 @@ class Pressure:
     def admit(self, size: int, wait: bool = True) -> Stalls:
         """Return when a write of `size` bytes may go on, with what it waited for.
 
-        Raises what ended writing, if something has; DiskFullError if a flush that has no room is what it would
-        wait for; with `wait` False WouldStallError instead of waiting.
+        Raises what ended writing, if something has; DiskFullError if a flush that has no room is
+        what it would wait for; with `wait` False WouldStallError instead of waiting.
         """
         state = self._state
         state.check_writable()
@@ -95,13 +100,17 @@ class Pressure:
             state.check_writable()
 
     def _refusal(self, reason: str) -> WouldStallError:
-        return WouldStallError(f"the write would have to wait: {self.explain(reason)}", path=self._state.directory)
+        return WouldStallError(
+            f"the write would have to wait: {self.explain(reason)}", path=self._state.directory
+        )
 
     def explain(self, reason: str) -> str:
         """The reason with its figures."""
         view, options = self._state.view, self._state.options
         if reason == "flush":
-            return f"{len(view.immutables)} of {options.max_immutables} memtables wait for their flush"
+            return (
+                f"{len(view.immutables)} of {options.max_immutables} memtables wait for their flush"
+            )
         if reason == "compaction":
             return f"level 0 has {view.version.table_count(0)} of {options.l0_stop} tables"
         return "the log has no room before its next sync or segment"
@@ -112,11 +121,15 @@ class Pressure:
         for reason, seconds in stalls:
             if now - self._told_at >= LOG_EVERY:
                 self._told_at = now
-                logger.warning("a writer waited %.1f ms: %s", seconds * 1e3, self.explain(reason))
+                level = logging.WARNING if seconds >= LONG_WAIT else logging.INFO
+                logger.log(
+                    level, "a writer waited %.1f ms: %s", seconds * 1e3, self.explain(reason)
+                )
             told: Callable[[str, float], object] | None = self._state.options.on_stall
             if told is not None:
                 try:
                     told(reason, seconds)
                 except Exception:
-                    # The write is logged: what a listener does wrong must not look like its failure.
+                    # The write is logged: what a listener does wrong must not look like its
+                    # failure.
                     logger.exception("on_stall raised")

@@ -1,4 +1,5 @@
-"""The asyncio face: tasks share syncs, the loop goes on, and no write is lost or shown too early."""
+"""The asyncio face: tasks share syncs, the loop goes on, and no write is lost or shown too
+early."""
 
 from __future__ import annotations
 
@@ -8,10 +9,10 @@ import os
 import threading
 
 import pytest
+from support.recording import Op, Recording
 
 import oor
 import oor.aio
-from support.recording import Op, Recording
 
 
 def run(path, body, **options):
@@ -45,7 +46,9 @@ def test_a_thousand_tasks_share_a_few_syncs_and_each_learns_its_own_lsn(tmp_path
 def test_one_wake_up_serves_all_whom_a_sync_made_durable(tmp_path, monkeypatch):
     wakes = []
     original = oor.aio.AsyncDB._on_change
-    monkeypatch.setattr(oor.aio.AsyncDB, "_on_change", lambda db: (wakes.append(1), original(db))[1])
+    monkeypatch.setattr(
+        oor.aio.AsyncDB, "_on_change", lambda db: (wakes.append(1), original(db))[1]
+    )
 
     async def body(db):
         await asyncio.gather(*(db.put(b"%d" % n, b"v") for n in range(500)))
@@ -74,7 +77,9 @@ def test_a_failed_sync_is_told_to_each_task_with_an_exception_of_its_own(tmp_pat
         db = await oor.aio.open(tmp_path / "store", direct_io=False)
         with Recording(tmp_path) as disk:
             disk.fail(Op.SYNC, path_part=".wal", errno=errno.EIO, forever=True)
-            told = await asyncio.gather(*(db.put(b"%d" % n, b"v") for n in range(3)), return_exceptions=True)
+            told = await asyncio.gather(
+                *(db.put(b"%d" % n, b"v") for n in range(3)), return_exceptions=True
+            )
             assert [type(error) for error in told] == [oor.FailedError] * 3
             assert len({id(error) for error in told}) == 3
             with pytest.raises(oor.FailedError):
@@ -191,7 +196,10 @@ def test_reads_and_housekeeping(tmp_path):
         del pairs[b"0007"]
         assert await db.flush() == 1
         assert {key: value async for key, value in db.scan()} == pairs
-        assert [key async for key, _ in db.scan(prefix=b"000", reverse=True, limit=2)] == [b"0009", b"0008"]
+        assert [key async for key, _ in db.scan(prefix=b"000", reverse=True, limit=2)] == [
+            b"0009",
+            b"0008",
+        ]
         assert await db.get(b"0007", b"gone") == b"gone"
         assert await db.get_many(list(pairs)) == list(pairs.values())
         assert await db.get_many([b"0001", b"0007"]) == [b"v1", None]

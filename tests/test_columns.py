@@ -1,4 +1,5 @@
-"""Batches on their way to C: small ones are joined at once, large ones in pieces, to the same bytes."""
+"""Batches on their way to C: small ones are joined at once, large ones in pieces, to the same
+bytes."""
 
 from __future__ import annotations
 

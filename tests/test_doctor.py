@@ -7,13 +7,13 @@ import json
 import os
 
 import pytest
+from support.recording import Op, Recording
 
 import oor
 from oor import doctor
 from oor.cli import exits
 from oor.cli.app import run
 from oor.doctor import Cost, FileSystem, examine, file_system_of
-from support.recording import Op, Recording
 
 MOUNTS = r"""
 22 1 253:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
@@ -82,7 +82,12 @@ def costs(direct, written, fresh):
         (FileSystem("ext4"), costs(70e-6, 90e-6, 95e-6), True, None),
         (FileSystem("ext4"), costs(5e-6, 6e-6, 6e-6), False, "faster than devices write"),
         (FileSystem("tmpfs"), costs(70e-6, 90e-6, 95e-6), False, "tmpfs is memory"),
-        (FileSystem("xfs", options=("nobarrier",)), costs(70e-6, 90e-6, 95e-6), False, "without barriers"),
+        (
+            FileSystem("xfs", options=("nobarrier",)),
+            costs(70e-6, 90e-6, 95e-6),
+            False,
+            "without barriers",
+        ),
         (FileSystem("overlay"), costs(70e-6, 90e-6, 95e-6), True, "overlay passes syncs on"),
     ],
 )

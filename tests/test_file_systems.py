@@ -1,6 +1,7 @@
 """The same promises on every file system that this machine can make, a small full one among them.
 
-Loop mounts need root and the mkfs of the file system; what is not there is skipped, with the reason.
+Loop mounts need root and the mkfs of the file system; what is not there is skipped, with the
+reason.
 """
 
 from __future__ import annotations
@@ -18,7 +19,12 @@ import pytest
 import oor
 from oor.doctor import examine
 
-SMALL = {"segment_bytes": 256 << 10, "tail_bytes": 64 << 10, "spare_segments": 1, "background": False}
+SMALL = {
+    "segment_bytes": 256 << 10,
+    "tail_bytes": 64 << 10,
+    "spare_segments": 1,
+    "background": False,
+}
 MIB = 1 << 20
 MAKERS = {
     "ext4": (64 * MIB, ["mkfs.ext4", "-q"]),
@@ -33,7 +39,9 @@ def command(*arguments):
         pytest.skip(f"{arguments[0]} is not installed")
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
-        pytest.skip(f"{arguments[0]} cannot be done here: {done.stderr.strip() or done.stdout.strip()}")
+        pytest.skip(
+            f"{arguments[0]} cannot be done here: {done.stderr.strip() or done.stdout.strip()}"
+        )
 
 
 @contextlib.contextmanager
@@ -86,7 +94,8 @@ def place(request, tmp_path):
 WRITER = """
 import os, sys, oor
 path, mode, direct = sys.argv[1:]
-db = oor.open(path, durability=mode, direct_io=direct == "1", segment_bytes=256 << 10, tail_bytes=64 << 10)
+options = {"segment_bytes": 256 << 10, "tail_bytes": 64 << 10}
+db = oor.open(path, durability=mode, direct_io=direct == "1", **options)
 for n in range(1000000):
     db.put(b"%08d" % n, b"%08d" % n * 20)
     os.write(1, b".")
@@ -108,7 +117,9 @@ def test_a_store_works_and_outlives_kill_9(place, direct_io):
         method = db.stats().sync_method
         kept = dict(db.scan())
         assert len(kept) == 1552
-    assert method == ("pwrite+fdatasync" if not direct_io else examine(str(place), samples=10).sync_method)
+    assert method == (
+        "pwrite+fdatasync" if not direct_io else examine(str(place), samples=10).sync_method
+    )
     with oor.open(path, **options) as db:
         assert db.recovery.records == 0
         assert dict(db.scan()) == kept

@@ -7,6 +7,8 @@ import os
 import random
 
 import pytest
+from support.crash import CrashImages, Level
+from support.recording import Recording
 
 import oor
 from oor.cli import exits
@@ -16,15 +18,18 @@ from oor.lab.durable import DurableDisk
 from oor.lab.loss_window import Instant, ModeResult, report, run, save_png, text_plot
 from oor.stats import LossWindow
 from oor.trace import Event, Op
-from support.crash import CrashImages, Level
-from support.recording import Recording
 
 
 @pytest.mark.parametrize("direct_io", [True, False])
 def test_what_is_durable_agrees_with_the_model_of_crashes(tmp_path, direct_io):
     folder = tmp_path / "store"
     folder.mkdir()
-    options = {"segment_bytes": 64 << 10, "tail_bytes": 16 << 10, "background": False, "direct_io": direct_io}
+    options = {
+        "segment_bytes": 64 << 10,
+        "tail_bytes": 16 << 10,
+        "background": False,
+        "direct_io": direct_io,
+    }
     with Recording(folder) as recording, oor.open(folder, durability="os", **options) as db:
         for n in range(300):
             db.put(b"%d" % n, bytes(200))
@@ -61,8 +66,14 @@ def test_a_sync_covers_only_what_had_ended_when_it_began(tmp_path):
     wrote = lambda data, at: event(  # noqa: E731
         Op.WRITE, at, at, number=1, payload=data, effect=len(data)
     )
-    events = [made("a", 1, 1), wrote(b"old", 2), made("b", 2, 4), event(Op.SYNC_DIR, 3, 5, path=str(folder)),
-              wrote(b"new", 7), event(Op.SYNC, 6, 8, number=1)]  # fmt: skip
+    events = [
+        made("a", 1, 1),
+        wrote(b"old", 2),
+        made("b", 2, 4),
+        event(Op.SYNC_DIR, 3, 5, path=str(folder)),
+        wrote(b"new", 7),
+        event(Op.SYNC, 6, 8, number=1),
+    ]
     for each in events:
         disk.feed(each)
     target = tmp_path / "image"

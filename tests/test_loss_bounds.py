@@ -6,9 +6,9 @@ import errno
 import threading
 
 import pytest
+from support.recording import Op, Recording
 
 import oor
-from support.recording import Op, Recording
 
 KEY, VALUE = b"k" * 9, b"v" * 138
 
@@ -20,7 +20,9 @@ def outstanding(db):
 
 @pytest.mark.parametrize("mode", ["os", "interval"])
 def test_no_more_records_than_the_bound_are_ever_unsynced(tmp_path, mode):
-    with oor.open(tmp_path / "s", durability=mode, sync_interval=60.0, max_unsynced_records=10) as db:
+    with oor.open(
+        tmp_path / "s", durability=mode, sync_interval=60.0, max_unsynced_records=10
+    ) as db:
         for _ in range(300):
             db.put(KEY, VALUE)
             assert outstanding(db) <= 10
@@ -119,7 +121,13 @@ def test_a_leader_who_waits_for_company_is_served_by_another_sync(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"commit_delay": 2.0}, {"max_unsynced_bytes": -1}, {"max_unsynced_records": -1}, {"on_stall": 1}]
+    "wrong",
+    [
+        {"commit_delay": 2.0},
+        {"max_unsynced_bytes": -1},
+        {"max_unsynced_records": -1},
+        {"on_stall": 1},
+    ],
 )
 def test_options_out_of_bounds_are_refused(wrong):
     with pytest.raises(oor.LimitError):

@@ -1,16 +1,18 @@
-"""Back-pressure: writers slow down before they stop, may refuse to wait, and are told why they did."""
+"""Back-pressure: writers slow down before they stop, may refuse to wait, and are told why they
+did."""
 
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import threading
 
 import pytest
+from support.recording import Op, Recording
 
 import oor
 from oor.pressure import FAST_RATE, SLOW_RATE, rate_at
-from support.recording import Op, Recording
 
 OPTIONS = {"durability": "os", "l0_trigger": 2, "l0_slowdown": 2, "l0_stop": 5}
 
@@ -49,7 +51,7 @@ def test_the_rate_falls_evenly_from_fast_to_slow():
     rates = [rate_at(n / 10) for n in range(11)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == FAST_RATE and rates[-1] == pytest.approx(SLOW_RATE)
-    steps = [lower / upper for upper, lower in zip(rates, rates[1:], strict=False)]
+    steps = [lower / upper for upper, lower in itertools.pairwise(rates)]
     assert max(steps) == pytest.approx(min(steps))
 
 
@@ -76,8 +78,10 @@ def test_a_writer_goes_slower_before_it_stops(tmp_path):
         assert "compaction" in {reason for reason, *_ in store.told}
 
 
-def test_a_writer_waits_until_compaction_has_caught_up_and_is_told_by_its_own_thread(tmp_path, caplog):
-    caplog.set_level(logging.WARNING, logger="oor.pressure")
+def test_a_writer_waits_until_compaction_has_caught_up_and_is_told_by_its_own_thread(
+    tmp_path, caplog
+):
+    caplog.set_level(logging.INFO, logger="oor.pressure")
     with Behind(tmp_path, 5) as store:
         writer = threading.Thread(target=store.db.put, args=(b"k", b"v"))
         writer.start()
@@ -97,7 +101,9 @@ def test_a_writer_waits_until_compaction_has_caught_up_and_is_told_by_its_own_th
 
 def test_a_writer_in_sync_mode_waits_and_is_told_too(tmp_path):
     with Behind(tmp_path, 5) as store:
-        writer = threading.Thread(target=store.db.put, args=(b"k", b"v"), kwargs={"durability": "sync"})
+        writer = threading.Thread(
+            target=store.db.put, args=(b"k", b"v"), kwargs={"durability": "sync"}
+        )
         writer.start()
         store.catch_up()
         writer.join()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 from dataclasses import replace
 
 import pytest
+from support.recording import Op, Recording
 
 import oor
 from oor import names
@@ -16,7 +18,6 @@ from oor.log import Log, Tail, inspect_segment
 from oor.manifest import Manifest, read_manifest
 from oor.native import ffi, lib
 from oor.options import Options
-from support.recording import Op, Recording
 
 SMALL = {
     "segment_bytes": 64 << 10,
@@ -33,7 +34,8 @@ def opened(path, **options):
 
 
 def crash(db, target, *, power=False):
-    """The files of an open store as the end of its process leaves them; with `power`, no shared tail."""
+    """The files of an open store as the end of its process leaves them; with `power`, no shared
+    tail."""
     shutil.copytree(db.path, target)
     if power:
         os.unlink(target / names.TAIL)
@@ -60,11 +62,14 @@ def recycle(db, size=200):
 
 def segments(path):
     found = [(names.parse(name), name) for name in sorted(os.listdir(path))]
-    return [(number, path / name) for (kind, number), name in found if kind is names.FileKind.SEGMENT]
+    return [
+        (number, path / name) for (kind, number), name in found if kind is names.FileKind.SEGMENT
+    ]
 
 
 def frames_in(data, offset):
-    """Whole frames with mutations from `offset` on, at any place that frames may have: (offset, LSN)."""
+    """Whole frames with mutations from `offset` on, at any place that frames may have: (offset,
+    LSN)."""
     info = ffi.new("oor_frame_info *")
     found = []
     while offset < len(data):
@@ -78,7 +83,8 @@ def frames_in(data, offset):
 
 
 def recycled_files(db, size=200, **last):
-    """Goes on until files are used again; each of them with the header of its use before, and its bytes now."""
+    """Goes on until files are used again; each of them with the header of its use before, and its
+    bytes now."""
     pairs = fill(db, 900, size)
     before = {os.stat(path).st_ino: path.read_bytes()[:BLOCK] for _, path in segments(db_path(db))}
     db.checkpoint()
@@ -100,7 +106,7 @@ def content(path, **options):
         return dict(db.scan())
 
 
-# ---- B1, B2: what an earlier use left in the file --------------------------------------------------
+# ---- B1, B2: what an earlier use left in the file ------------------------------------------------
 
 
 @pytest.mark.parametrize("power", [False, True])
@@ -117,7 +123,8 @@ def test_old_frames_behind_the_end_of_a_recycled_segment_are_never_replayed(tmp_
         end = max(info.end, BLOCK) if info.begun else BLOCK
         found = frames_in(old_header + data[BLOCK:], end)
         stale += len(found)
-        # Those that stand in line are the trap: whole, of equal size, and where a reader looks next.
+        # Those that stand in line are the trap: whole, of equal size, and where a reader looks
+        # next.
         assert all(at % 8 == 0 for at, _ in found)
         assert not frames_in(data, end)
     assert stale > 50, "the test must meet old frames that are whole"
@@ -138,7 +145,7 @@ def test_a_recycled_segment_with_frames_of_another_size_opens(tmp_path, size):
     assert content(image) == pairs
 
 
-# ---- B3, B4: LSNs across segments and sessions -----------------------------------------------------
+# ---- B3, B4: LSNs across segments and sessions ---------------------------------------------------
 
 
 def test_the_end_of_a_segment_that_is_lost_under_a_later_one_is_refused_and_a_jump_is_not(tmp_path):
@@ -166,13 +173,14 @@ def test_the_end_of_a_segment_that_is_lost_under_a_later_one_is_refused_and_a_ju
 
 
 def test_each_session_gives_lsns_above_every_frame_that_is_on_the_disk(tmp_path):
-    """B4: recover, write, crash, recover: what the second session acknowledged is not passed over."""
+    """B4: recover, write, crash, recover: what the second session acknowledged is not passed
+    over."""
     pairs, lsns = {}, []
     source = tmp_path / "0"
     for session in range(4):
         with opened(source, durability="sync") as db:
-            highest = max((lsn for _, path in segments(source) for _, lsn in frames_in(path.read_bytes(), BLOCK)),
-                          default=0)  # fmt: skip
+            files = [path.read_bytes() for _, path in segments(source)]
+            highest = max((lsn for data in files for _, lsn in frames_in(data, BLOCK)), default=0)
             if session % 2:
                 db.checkpoint()
             for n in range(60):
@@ -193,11 +201,12 @@ def crash_copy(path):
     return target
 
 
-# ---- B5, B6: what recovery leaves alone -------------------------------------------------------------
+# ---- B5, B6: what recovery leaves alone ----------------------------------------------------------
 
 
 def test_frames_behind_a_hole_stay_dead_when_new_ones_reach_their_place(tmp_path):
-    """B5: nothing is appended to an old segment, so what lies behind its end is never reached again."""
+    """B5: nothing is appended to an old segment, so what lies behind its end is never reached
+    again."""
     with opened(tmp_path / "s", durability="os") as db:
         fill(db, 40, 200)
         db.sync()  # one write: no frame says that an earlier one was durable
@@ -221,7 +230,8 @@ def test_frames_behind_a_hole_stay_dead_when_new_ones_reach_their_place(tmp_path
 
 
 def test_recovery_cuts_no_segment_short(tmp_path):
-    """B6: a truncation may come undone; the end of the log is where frames end, not where a file does."""
+    """B6: a truncation may come undone; the end of the log is where frames end, not where a file
+    does."""
     with opened(tmp_path / "s", durability="os") as db:
         pairs = recycle(db)
         image = crash(db, tmp_path / "image", power=True)
@@ -231,7 +241,7 @@ def test_recovery_cuts_no_segment_short(tmp_path):
     assert not cuts
 
 
-# ---- B7, B8, B9: the size and the blocks of a file ----------------------------------------------------
+# ---- B7, B8, B9: the size and the blocks of a file -----------------------------------------------
 
 
 @pytest.mark.parametrize("size", [0, 1, 100, BLOCK, BLOCK + 1, 3 * BLOCK])
@@ -250,7 +260,10 @@ def test_a_segment_whose_growth_was_lost_opens_when_nothing_in_it_was_promised(t
 @pytest.mark.parametrize("direct_io", [True, False])
 def test_no_sync_of_the_log_depends_on_a_size_that_it_changes_itself(tmp_path, direct_io):
     """B8: a file has its size, synced, before the first frame is written, new or used again."""
-    with Recording(tmp_path) as disk, opened(tmp_path / "s", durability="os", direct_io=direct_io) as db:
+    with (
+        Recording(tmp_path) as disk,
+        opened(tmp_path / "s", durability="os", direct_io=direct_io) as db,
+    ):
         recycle(db)
     size, synced, begun = {}, {}, set()
     for event in disk.events:
@@ -270,8 +283,11 @@ def test_no_sync_of_the_log_depends_on_a_size_that_it_changes_itself(tmp_path, d
 
 
 @pytest.mark.parametrize("refused", [0, errno.EOPNOTSUPP, errno.ENOSYS])
-def test_every_block_is_written_once_before_use_whether_or_not_it_can_be_reserved(tmp_path, refused):
-    """B9: reserved blocks read as zeros after a crash and cost a journal entry; written ones do neither."""
+def test_every_block_is_written_once_before_use_whether_or_not_it_can_be_reserved(
+    tmp_path, refused
+):
+    """B9: reserved blocks read as zeros after a crash and cost a journal entry; written ones do
+    neither."""
     with Recording(tmp_path) as disk:
         if refused:
             disk.fail(Op.ALLOCATE, errno=refused, forever=True)
@@ -289,13 +305,13 @@ def test_every_block_is_written_once_before_use_whether_or_not_it_can_be_reserve
     assert content(image) == pairs
 
 
-# ---- B10: large numbers -------------------------------------------------------------------------------
+# ---- B10: large numbers --------------------------------------------------------------------------
 
 
 def log_at(path, segment, lsn):
     options = Options(segment_bytes=64 << 10, tail_bytes=16 << 10)
-    log = Log(str(path), database_id=bytes(16), epoch=1, first_segment=segment, first_lsn=lsn, next_lsn=lsn,
-              room=0, options=options)  # fmt: skip
+    where = {"first_segment": segment, "first_lsn": lsn, "next_lsn": lsn, "room": 0}
+    log = Log(str(path), database_id=bytes(16), epoch=1, options=options, **where)
     log.finish_copy()
     log.start()
     return log
@@ -318,7 +334,7 @@ def test_a_log_goes_on_across_large_numbers(tmp_path, start):
     found = [inspect_segment(str(tmp_path), number, bytes(16), 1, tail) for number in numbers]
     assert sum(info.records for info in found) == 60
     assert max(info.last_lsn for info in found) == start + 59
-    for earlier, later in zip(found, found[1:], strict=False):
+    for earlier, later in itertools.pairwise(found):
         if later.begun:
             assert later.previous_segment == earlier.number
             assert later.first_lsn == earlier.next_lsn
@@ -357,7 +373,13 @@ def test_a_store_crosses_large_numbers_through_crashes_and_flushes(tmp_path, sta
     path = tmp_path / "s"
     opened(path).close()
     manifest = read_manifest(str(path))
-    state = replace(manifest.state, next_lsn=start, flushed_lsn=start - 1, durable_lsn=start - 1, log_start=start)
+    state = replace(
+        manifest.state,
+        next_lsn=start,
+        flushed_lsn=start - 1,
+        durable_lsn=start - 1,
+        log_start=start,
+    )
     for name in os.listdir(path):
         if name not in (names.LOCK, names.CURRENT):
             os.unlink(path / name)

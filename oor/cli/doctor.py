@@ -20,7 +20,8 @@ from oor.doctor import Diagnosis, examine
 )
 @json_option
 def doctor(directory: str, samples: int, as_json: bool) -> int:
-    """Measure what a sync costs in DIRECTORY (this one unless given), with a file that goes again."""
+    """Measure what a sync costs in DIRECTORY (this one unless given), with a file that goes
+    again."""
     found = examine(directory, samples)
     if as_json:
         emit(found)
@@ -34,9 +35,17 @@ def _print(found: Diagnosis) -> None:
     facts(
         [
             ("directory", found.path),
-            ("file system", f"{where.kind or 'unknown'} on {where.source}, {','.join(where.options)}"),
+            (
+                "file system",
+                f"{where.kind or 'unknown'} on {where.source}, {','.join(where.options)}",
+            ),
             ("the log goes by", found.sync_method),
-            ("a sync", "seems to reach the device" if found.reaches_device else "DOES NOT SEEM TO REACH A DEVICE"),
+            (
+                "a sync",
+                "seems to reach the device"
+                if found.reaches_device
+                else "DOES NOT SEEM TO REACH A DEVICE",
+            ),
         ]
     )
     print()

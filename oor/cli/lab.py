@@ -16,22 +16,43 @@ from oor.lab import loss_window
 @click.command()
 @click.argument("experiment", type=click.Choice(["loss-window"]))
 @click.option(
-    "--dir", "directory", type=click.Path(file_okay=False), help="Work here, and leave the stores there."
+    "--dir",
+    "directory",
+    type=click.Path(file_okay=False),
+    help="Work here, and leave the stores there.",
 )
 @click.option(
     "--mode", "modes", type=click.Choice(loss_window.MODES), multiple=True,
     default=loss_window.MODES, show_default=True, help="May be given more than once.",
 )  # fmt: skip
-@click.option("--seconds", type=click.FloatRange(0.05, 600), default=1.0, show_default=True, help="Of each workload.")
-@click.option("--rate", type=click.FloatRange(1), default=5000.0, show_default=True, help="Records a second.")
 @click.option(
-    "--instants", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Losses of power, a mode."
+    "--seconds",
+    type=click.FloatRange(0.05, 600),
+    default=1.0,
+    show_default=True,
+    help="Of each workload.",
 )
 @click.option(
-    "--sync-interval", type=click.FloatRange(0.001, 10), default=0.05, show_default=True, help="Seconds."
+    "--rate", type=click.FloatRange(1), default=5000.0, show_default=True, help="Records a second."
+)
+@click.option(
+    "--instants",
+    type=click.IntRange(1, 100_000),
+    default=100,
+    show_default=True,
+    help="Losses of power, a mode.",
+)
+@click.option(
+    "--sync-interval",
+    type=click.FloatRange(0.001, 10),
+    default=0.05,
+    show_default=True,
+    help="Seconds.",
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the instants.")
-@click.option("--png", type=click.Path(dir_okay=False), help="Draw a picture too (needs matplotlib).")
+@click.option(
+    "--png", type=click.Path(dir_okay=False), help="Draw a picture too (needs matplotlib)."
+)
 @json_option
 def lab(
     experiment: str,
@@ -47,7 +68,8 @@ def lab(
 ) -> int:
     """Run an experiment. loss-window: lose power at random instants, recover, and see what is gone.
 
-    The answer is the largest window that was lost in each mode, against the bound that the mode promises.
+    The answer is the largest window that was lost in each mode, against the bound that the mode
+    promises.
     """
     with contextlib.nullcontext(directory) if directory else scratch() as place:
         results = loss_window.run(

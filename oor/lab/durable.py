@@ -1,7 +1,7 @@
 """What is on the disk for certain: the least that a loss of power can leave.
 
-Of a file, what a completed sync of it covers, or a write through an O_DSYNC descriptor put there. Of a
-directory, the names that a completed sync of it covers. Everything else is taken to be lost.
+Of a file, what a completed sync of it covers, or a write through an O_DSYNC descriptor put there.
+Of a directory, the names that a completed sync of it covers. Everything else is taken to be lost.
 """
 
 from __future__ import annotations
@@ -71,7 +71,9 @@ class DurableDisk:
             case Op.TRUNCATE:
                 self._change(event, lambda data: _resize(data, event.length))
             case Op.ALLOCATE:
-                self._change(event, lambda data: _resize(data, max(len(data), event.offset + event.effect)))
+                self._change(
+                    event, lambda data: _resize(data, max(len(data), event.offset + event.effect))
+                )
             case Op.SYNC if event.object in self._files:
                 self._files[event.object].settle(event.begin)
             case Op.RENAME:
@@ -79,14 +81,17 @@ class DurableDisk:
                 self._name(event.end, target, self._live.get(source))
                 self._name(event.end, source, None)
             case Op.LINK:
-                self._name(event.end, self._path(event.other), self._live.get(self._path(event.path)))
+                self._name(
+                    event.end, self._path(event.other), self._live.get(self._path(event.path))
+                )
             case Op.UNLINK:
                 self._name(event.end, self._path(event.path), None)
             case Op.SYNC_DIR:
                 self._sync_names(self._path(event.path), event.begin)
 
     def write(self, folder: str) -> None:
-        """Put what is durable into `folder`, which is there and empty. Directories below it are left out."""
+        """Put what is durable into `folder`, which is there and empty. Directories below it are
+        left out."""
         for name, number in self._names.items():
             content = self._files[number].durable
             path = os.path.join(folder, os.path.basename(name))

@@ -1,8 +1,9 @@
 """How much can a loss of power take? `oor lab loss-window` tries it.
 
-A workload writes numbered records in one mode while every operation of its storage is recorded. Then power
-is lost at random instants of it: the disk of that instant, with nothing on it but what was durable, is built
-again, recovered by a real open, and what was acknowledged is compared with what is there.
+A workload writes numbered records in one mode while every operation of its storage is recorded.
+Then power is lost at random instants of it: the disk of that instant, with nothing on it but what
+was durable, is built again, recovered by a real open, and what was acknowledged is compared with
+what is there.
 """
 
 from __future__ import annotations
@@ -86,12 +87,13 @@ def run(
     sync_interval: float = 0.05,
     seed: int = 0,
 ) -> list[ModeResult]:
-    """Run the experiment in `directory`, which is made if it is not there and must have nothing of the kind.
+    """Run the experiment in `directory`, which is made if it is not there and must have nothing of
+    the kind.
 
-    `rate` records a second are written for `seconds` in each mode; power is lost at `instants` instants of
-    each. Raises OorError if recovery yields anything but a prefix of what was written, CorruptionError if it
-    refuses what power left. A folder for each mode is left with what the last instant had. Cost: `seconds` and
-    about 10 ms an instant, a mode.
+    `rate` records a second are written for `seconds` in each mode; power is lost at `instants`
+    instants of each. Raises OorError if recovery yields anything but a prefix of what was written,
+    CorruptionError if it refuses what power left. A folder for each mode is left with what the last
+    instant had. Cost: `seconds` and about 10 ms an instant, a mode.
     """
     if not native.exists(directory):
         native.make_dir(directory)
@@ -104,7 +106,13 @@ def run(
 
 
 def _run_mode(
-    folder: str, mode: str, seconds: float, rate: float, instants: int, sync_interval: float, seed: int
+    folder: str,
+    mode: str,
+    seconds: float,
+    rate: float,
+    instants: int,
+    sync_interval: float,
+    seed: int,
 ) -> ModeResult:
     with Trace() as trace:
         db = oor.open(folder, durability=mode, sync_interval=sync_interval, **OPTIONS)
@@ -124,7 +132,8 @@ def _run_mode(
         _clear(folder)
         disk.write(folder)
         survived = _recovered(folder)
-        # Acknowledged and on the way to the disk: nothing between this note and the next is known better.
+        # Acknowledged and on the way to the disk: nothing between this note and the next is known
+        # better.
         count = bisect.bisect_right(acknowledged, at)
         lost = max(0, count - survived)
         found.append(Instant(at, count, lost, at - acknowledged[survived] if lost else 0.0))
@@ -136,7 +145,8 @@ def _run_mode(
 
 
 def _longest_sync(stats: oor.Stats, sync_interval: float) -> float:
-    """What the largest window took beyond the interval: the sync itself, and the wait for a processor."""
+    """What the largest window took beyond the interval: the sync itself, and the wait for a
+    processor."""
     return max(0.0, stats.loss_window.seconds - sync_interval) + 2 * TICK
 
 
@@ -167,7 +177,8 @@ def _write(db: oor.DB, trace: Trace, seconds: float, rate: float) -> None:
 
 
 def _timeline(events: Sequence[Event]) -> tuple[list[float], list[int], list[float]]:
-    """The notes of time, how many events each has before it, and when each record was acknowledged."""
+    """The notes of time, how many events each has before it, and when each record was
+    acknowledged."""
     times: list[float] = []
     points: list[int] = []
     acknowledged: list[float] = []
@@ -185,7 +196,8 @@ def _timeline(events: Sequence[Event]) -> tuple[list[float], list[int], list[flo
 
 
 def _recovered(folder: str) -> int:
-    """Open what power left; returns how many records came back, and checks that they are the first ones."""
+    """Open what power left; returns how many records came back, and checks that they are the first
+    ones."""
     if not native.exists(os.path.join(folder, "CURRENT")):
         return 0
     with oor.open(folder, background=False, **OPTIONS) as db:
@@ -204,7 +216,8 @@ def _clear(folder: str) -> None:
 
 
 def text_plot(result: ModeResult, width: int = 72, height: int = 8) -> str:
-    """What was lost over the time of the workload, in columns of `#`; the bound as a line of `-`."""
+    """What was lost over the time of the workload, in columns of `#`; the bound as a line of
+    `-`."""
     top = max(result.worst_seconds, result.bound_seconds or 0.0, 1e-6)
     columns = [0.0] * width
     for instant in result.instants:
@@ -229,10 +242,12 @@ def report(results: Sequence[ModeResult]) -> str:
         parts.append(
             f"{result.mode}: {len(result.instants)} power losses in {result.seconds:.2f} s of "
             f"{result.records:,} records, {result.syncs:,} syncs\n"
-            f"  largest window lost  {result.worst_seconds * 1e3:.1f} ms, {result.worst_records:,} records\n"
+            f"  largest window lost  {result.worst_seconds * 1e3:.1f} ms, "
+            f"{result.worst_records:,} records\n"
             f"  bound                {bound}{'' if result.holds else '   EXCEEDED'}\n"
-            f"  the store's own      {result.measured.seconds * 1e3:.1f} ms, {result.measured.records:,} records, "
-            f"{result.measured.bytes:,} bytes\n" + text_plot(result)
+            f"  the store's own      {result.measured.seconds * 1e3:.1f} ms, "
+            f"{result.measured.records:,} records, {result.measured.bytes:,} bytes\n"
+            + text_plot(result)
         )
     return "\n\n".join(parts)
 
