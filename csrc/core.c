@@ -85,3 +85,11 @@ int oor_buffer_reserve(oor_buffer *buffer, size_t more) {
     buffer->capacity = capacity;
     return 0;
 }
+
+int oor_buffer_add(oor_buffer *buffer, const uint8_t *data, size_t size) {
+    int rc = oor_buffer_reserve(buffer, size);
+    if (rc < 0) return rc;
+    if (size) memcpy(buffer->data + buffer->size, data, size);
+    buffer->size += size;
+    return 0;
+}

@@ -64,6 +64,8 @@ typedef struct {
 } oor_buffer;
 
 oor_buffer *oor_buffer_new(void);
+/* Puts a copy of `data` behind what is there. */
+int oor_buffer_add(oor_buffer *buffer, const uint8_t *data, size_t size);
 void oor_buffer_free(oor_buffer *buffer);
 
 /* ---- crc32c (crc32c.c) ----------------------------------------------------------------------- */

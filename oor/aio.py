@@ -13,6 +13,7 @@ and no other thread of Python takes part.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import functools
 import heapq
@@ -35,8 +36,7 @@ T = TypeVar("T")
 
 INLINE_BYTES: Final = 256 << 10
 """A group up to this size is logged on the loop, in some 100 us at the most; a larger one by a
-thread.
-"""
+thread."""
 GROUP_BYTES: Final = 4 << 20
 """A group of at least this size takes no more writes."""
 SCAN_PAIRS: Final = 512
@@ -148,10 +148,9 @@ class AsyncDB:
         opened = self._db
         if opened is None or self._event_fd < 0:
             return
-        try:
+        # Those who wait are told of a failure, and close says it again if it still matters.
+        with contextlib.suppress(OorError):
             await self.sync()
-        except OorError:
-            pass  # those who wait were told, and close says it again if it still matters
         fd, self._event_fd = self._event_fd, -1
         self._loop.remove_reader(fd)
         self._log.notify(-1)
@@ -165,10 +164,8 @@ class AsyncDB:
 
     @property
     def db(self) -> store.DB:
-        """The store itself, for threads and for what has no coroutine here.
-
-        ClosedError before it is open.
-        """
+        """The store itself, for threads and for what has no coroutine here. ClosedError before it
+        is open."""
         if self._db is None:
             raise ClosedError(
                 "the store is not open yet: await it, or use async with", path=self.path
@@ -198,8 +195,7 @@ class AsyncDB:
 
     async def write(self, batch: Pairs, *, durability: str | None = None) -> int:
         """Commit a mapping, pairs or a WriteBatch, all or none, and return the LSN of its last
-        mutation.
-        """
+        mutation."""
         keys, values, _ = split(batch)
         if not keys:
             return self.db.write(())
@@ -310,8 +306,7 @@ class AsyncDB:
 
     def _wake(self) -> None:
         """Wake all whose LSN has become durable; with the failure, if there is one, all others
-        too.
-        """
+        too."""
         sleepers = self._sleepers
         if not sleepers or self._event_fd < 0:
             return
@@ -368,17 +363,13 @@ class AsyncDB:
     # ---- reads -----------------------------------------------------------------------------------
 
     async def get(self, key: BytesLike, default: Any = None) -> Any:
-        """The value of `key`, or `default`.
-
-        Runs on the loop: see the class for what that may cost.
-        """
+        """The value of `key`, or `default`. Runs on the loop: see the class for what that may
+        cost."""
         return self.db.get(key, default)
 
     async def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
-        """The values in the order asked, None for a key that is not there.
-
-        Many keys go to a thread.
-        """
+        """The values in the order asked, None for a key that is not there. Many keys go to a
+        thread."""
         if len(keys) <= GET_MANY_INLINE:
             return self.db.get_many(keys)
         return await self._in_thread(self.db.get_many, keys)
@@ -392,10 +383,8 @@ class AsyncDB:
         reverse: bool = False,
         limit: int | None = None,
     ) -> AsyncIterator[tuple[bytes, bytes]]:
-        """The pairs as `DB.scan` gives them, read by a thread some hundred at a time.
-
-        One consistent view.
-        """
+        """The pairs as `DB.scan` gives them, read by a thread some hundred at a time. One
+        consistent view."""
         open_scan = functools.partial(
             self.db.scan, start, stop, prefix=prefix, reverse=reverse, limit=limit
         )

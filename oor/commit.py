@@ -141,7 +141,7 @@ class Commit:
 
         `pairs` is what it adds up to.
         """
-        size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
+        size = len(pairs) * ENTRY_BYTES + columns.keys_size + columns.values_size
         return self._write(columns.arguments(), 0, lambda: pairs, size, mode)
 
     def log(
@@ -153,7 +153,7 @@ class Commit:
         The caller then sees to it that the LSN becomes durable and calls `publish`. With `wait`
         False WouldStallError, and nothing logged, where it would have to wait.
         """
-        size = len(pairs) * ENTRY_BYTES + len(columns.keys) + len(columns.values)
+        size = len(pairs) * ENTRY_BYTES + columns.keys_size + columns.values_size
         with self._lock if wait else self._patient_lock:
             stalls = self.pressure.admit(size, wait) if self._state.hindered else []
             if mode is not _SYNC and not self._waiting:

@@ -66,8 +66,7 @@ def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     """Measure what a sync costs in `directory`, which must be there.
 
     Raises StorageError if files cannot be made there, DiskFullError if 2 MiB do not fit. Cost:
-    about 3 x
-    `samples` syncs, a few hundred milliseconds on a good device.
+    about 3 x `samples` syncs, a few hundred milliseconds on a good device.
     """
     path = os.path.realpath(directory)
     with _file(path, 0, written=True):
@@ -210,23 +209,35 @@ def _without_barriers(file_system: FileSystem) -> bool:
     return bool({"nobarrier", "barrier=0"} & set(file_system.options))
 
 
-def _findings(file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool) -> Iterator[str]:
+def _findings(
+    file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool
+) -> Iterator[str]:
     direct, written, fresh, _ = costs
     if file_system.kind in IN_MEMORY:
-        yield f"{file_system.kind} is memory: nothing here survives the loss of power, whatever the mode."
+        yield (
+            f"{file_system.kind} is memory: nothing here survives the loss of power, "
+            "whatever the mode."
+        )
     elif _without_barriers(file_system):
         yield "It is mounted without barriers: a sync does not empty the cache of the device."
     elif not reaches:
         yield (
-            "A sync returns faster than devices write: the device has a protected cache, or it (or the host of "
-            "this machine) confirms what it has not stored. Find out which before you trust it."
+            "A sync returns faster than devices write: the device has a protected cache, or it (or "
+            "the host of this machine) confirms what it has not stored. Find out which before you "
+            "trust it."
         )
     if file_system.kind == "overlay":
-        yield "overlay passes syncs on to the file system below it, and a container's layer goes with it."
+        yield (
+            "overlay passes syncs on to the file system below it, and a container's layer goes "
+            "with it."
+        )
     if direct.error:
-        yield f"Direct writes are not to be had ({direct.error}): the log writes and syncs in two calls."
+        yield (
+            f"Direct writes are not to be had ({direct.error}): the log writes and syncs in two "
+            "calls."
+        )
     if written.error is None and fresh.error is None and fresh.p50 > 1.3 * written.p50:
         yield (
-            f"A file that grows costs {fresh.p50 / written.p50:.1f} x a sync into a written one: that is why "
-            "the log writes its segments ahead."
+            f"A file that grows costs {fresh.p50 / written.p50:.1f} x a sync into a written one: "
+            "that is why the log writes its segments ahead."
         )

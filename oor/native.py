@@ -111,21 +111,30 @@ class Buffer:
         return loads(self.view())
 
 
-class Columns:
-    """Pairs laid out for one crossing: joined keys and values, and an array of sizes for each."""
+JOIN_BYTES = 1 << 20
+"""About what is joined in one go: a join holds the interpreter lock, 50 to 500 us a MiB."""
+SLICE_COUNT = 4096
 
-    __slots__ = ("count", "key_sizes", "keys", "value_sizes", "values")
+
+class Columns:
+    """Pairs laid out for one crossing: joined keys and values, and an array of sizes for each.
+
+    Large ones are joined in pieces, which C puts together, so that other threads get their turn.
+    """
+
+    __slots__ = ("count", "key_sizes", "keys", "keys_size", "value_sizes", "values", "values_size")
 
     def __init__(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         self.count = len(keys)
+        if _is_large(keys) or _is_large(values):
+            self.keys, self.keys_size, self.key_sizes = _join_in_pieces(keys)
+            self.values, self.values_size, self.value_sizes = _join_in_pieces(values)
+            return
         self.keys = b"".join(keys)
+        self.keys_size = len(self.keys)
         self.key_sizes = sizes(keys)
-        try:
-            self.values = b"".join(values)  # type: ignore[arg-type]
-            self.value_sizes = sizes(values)  # type: ignore[arg-type]
-        except TypeError:
-            self.values = b"".join([value for value in values if value is not None])
-            self.value_sizes = array("I", [TOMBSTONE if v is None else len(v) for v in values])
+        self.values, self.value_sizes = _join(values)
+        self.values_size = len(self.values)
 
     def arguments(self) -> tuple[Any, ...]:
         """(count, keys, keys_size, key_sizes, values, values_size, value_sizes), as C takes
@@ -134,12 +143,43 @@ class Columns:
         return (
             self.count,
             self.keys,
-            len(self.keys),
+            self.keys_size,
             ffi.from_buffer("uint32_t[]", self.key_sizes),
             self.values,
-            len(self.values),
+            self.values_size,
             ffi.from_buffer("uint32_t[]", self.value_sizes),
         )
+
+
+def _is_large(items: Sequence[bytes | None]) -> bool:
+    """Whether a join of them would take long, as far as some of them tell."""
+    count = len(items)
+    if count == 0:
+        return False
+    longest = max(len(items[n] or b"") for n in (0, count // 2, count - 1))
+    return count > 4 * SLICE_COUNT or count * longest > JOIN_BYTES
+
+
+def _join(items: Sequence[bytes | None]) -> tuple[bytes, array[int]]:
+    try:
+        return b"".join(items), sizes(items)  # type: ignore[arg-type]
+    except TypeError:
+        joined = b"".join([item for item in items if item is not None])
+        return joined, array("I", [TOMBSTONE if item is None else len(item) for item in items])
+
+
+def _join_in_pieces(items: Sequence[bytes | None]) -> tuple[Any, int, array[int]]:
+    """A pointer that owns the joined items, their length together, and their sizes."""
+    out = Buffer()
+    found = array("I")
+    longest = max(1, *(len(items[n] or b"") for n in (0, len(items) // 2, len(items) - 1)))
+    step = max(1, min(SLICE_COUNT, JOIN_BYTES // longest))
+    for start in range(0, len(items), step):
+        piece, some = _join(items[start : start + step])
+        check(lib.oor_buffer_add(out.raw, piece, len(piece)))
+        found.extend(some)
+    # Arguments of a call outlive their Columns: the buffer lives as long as the pointer does.
+    return ffi.gc(out.raw.data, lambda _, owner=out: None), out.raw.size, found
 
 
 def sizes(items: Iterable[bytes]) -> array[int]:

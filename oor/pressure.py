@@ -27,6 +27,9 @@ SHORTEST_NAP: Final = 0.001
 """Seconds: what a writer owes below this is added to what the next one owes."""
 LOG_EVERY: Final = 1.0
 """Seconds between two lines in the log file of the program."""
+LONG_WAIT: Final = 0.5
+"""Seconds from which a wait is worth a warning; a shorter one is for whoever asks for such
+lines."""
 
 Stalls = list[tuple[str, float]]
 """Why a writer waited ("flush", "compaction", "log") and how many seconds."""
@@ -118,7 +121,10 @@ class Pressure:
         for reason, seconds in stalls:
             if now - self._told_at >= LOG_EVERY:
                 self._told_at = now
-                logger.warning("a writer waited %.1f ms: %s", seconds * 1e3, self.explain(reason))
+                level = logging.WARNING if seconds >= LONG_WAIT else logging.INFO
+                logger.log(
+                    level, "a writer waited %.1f ms: %s", seconds * 1e3, self.explain(reason)
+                )
             told: Callable[[str, float], object] | None = self._state.options.on_stall
             if told is not None:
                 try:

@@ -1,12 +1,12 @@
 """The asyncio face: tasks share syncs, the loop goes on, and no write is lost or shown too
-early.
-"""
+early."""
 
 from __future__ import annotations
 
 import asyncio
 import errno
 import os
+import threading
 
 import pytest
 from support.recording import Op, Recording
@@ -174,6 +174,19 @@ def test_writes_of_different_modes_keep_the_order_in_which_they_began(tmp_path):
     run(tmp_path, body)
 
 
+def test_a_write_that_need_not_wait_does_not_wait_for_one_that_began_later(tmp_path):
+    async def body(db):
+        with Recording(tmp_path) as disk:
+            disk.fail(Op.WRITE, path_part=".wal", errno=errno.ENOSPC, forever=True)
+            logged, synced = await asyncio.gather(
+                db.put(b"a", b"1", durability="os"), db.put(b"b", b"2"), return_exceptions=True
+            )
+            assert logged == 1 and isinstance(synced, oor.DiskFullError)
+            disk.heal()
+
+    run(tmp_path, body)
+
+
 def test_reads_and_housekeeping(tmp_path):
     async def body(db):
         pairs = {b"%04d" % n: b"v%d" % n for n in range(1500)}
@@ -199,11 +212,22 @@ def test_reads_and_housekeeping(tmp_path):
 
 def test_flush_takes_what_began_to_be_written_before_it(tmp_path):
     async def body(db):
+        gate, append = threading.Event(), db._append
+
+        def append_later(group, wait):
+            if not wait:
+                raise oor.WouldStallError("not now")
+            gate.wait()
+            return append(group, wait)
+
+        db._append = append_later
         writing = asyncio.create_task(db.put(b"k", b"v", durability="os"))
         await asyncio.sleep(0)
-        await db.flush()
-        assert await writing == 1
-        assert db.stats().flushed_lsn == 1
+        flushing = asyncio.create_task(db.flush())
+        for _ in range(1000):
+            await asyncio.sleep(0)
+        gate.set()
+        assert [await writing, await flushing] == [1, 1]
 
     run(tmp_path, body)
 

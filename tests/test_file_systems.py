@@ -94,7 +94,8 @@ def place(request, tmp_path):
 WRITER = """
 import os, sys, oor
 path, mode, direct = sys.argv[1:]
-db = oor.open(path, durability=mode, direct_io=direct == "1", segment_bytes=256 << 10, tail_bytes=64 << 10)
+options = {"segment_bytes": 256 << 10, "tail_bytes": 64 << 10}
+db = oor.open(path, durability=mode, direct_io=direct == "1", **options)
 for n in range(1000000):
     db.put(b"%08d" % n, b"%08d" % n * 20)
     os.write(1, b".")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 
 import pytest
@@ -16,6 +17,7 @@ from oor.lab import loss_window
 from oor.lab.durable import DurableDisk
 from oor.lab.loss_window import Instant, ModeResult, report, run, save_png, text_plot
 from oor.stats import LossWindow
+from oor.trace import Event, Op
 
 
 @pytest.mark.parametrize("direct_io", [True, False])
@@ -48,6 +50,36 @@ def test_what_is_durable_agrees_with_the_model_of_crashes(tmp_path, direct_io):
         found = {path.name: path.read_bytes() for path in target.iterdir()}
         # The first image of a point is the one in which nothing of what is pending arrived.
         assert found == next(images.at(point, Level.ORDERED)).files
+
+
+def event(op, begin, end, *, path="", number=0, payload=b"", flags=0, effect=1):
+    return Event(op, 3, flags, begin, end, 1, number, 0, len(payload), effect, 0, path, "", payload)
+
+
+def test_a_sync_covers_only_what_had_ended_when_it_began(tmp_path):
+    folder = tmp_path / "store"
+    folder.mkdir()
+    disk = DurableDisk(str(folder))
+    made = lambda name, number, at: event(  # noqa: E731
+        Op.OPEN, at, at, path=str(folder / name), number=number, flags=os.O_CREAT
+    )
+    wrote = lambda data, at: event(  # noqa: E731
+        Op.WRITE, at, at, number=1, payload=data, effect=len(data)
+    )
+    events = [
+        made("a", 1, 1),
+        wrote(b"old", 2),
+        made("b", 2, 4),
+        event(Op.SYNC_DIR, 3, 5, path=str(folder)),
+        wrote(b"new", 7),
+        event(Op.SYNC, 6, 8, number=1),
+    ]
+    for each in events:
+        disk.feed(each)
+    target = tmp_path / "image"
+    target.mkdir()
+    disk.write(str(target))
+    assert {path.name: path.read_bytes() for path in target.iterdir()} == {"a": b"old"}
 
 
 def test_each_mode_keeps_its_promise_at_random_instants(tmp_path):

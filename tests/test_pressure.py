@@ -1,10 +1,10 @@
 """Back-pressure: writers slow down before they stop, may refuse to wait, and are told why they
-did.
-"""
+did."""
 
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import threading
 
@@ -51,7 +51,7 @@ def test_the_rate_falls_evenly_from_fast_to_slow():
     rates = [rate_at(n / 10) for n in range(11)]
     assert rates == sorted(rates, reverse=True)
     assert rates[0] == FAST_RATE and rates[-1] == pytest.approx(SLOW_RATE)
-    steps = [lower / upper for upper, lower in zip(rates, rates[1:], strict=False)]
+    steps = [lower / upper for upper, lower in itertools.pairwise(rates)]
     assert max(steps) == pytest.approx(min(steps))
 
 
@@ -81,7 +81,7 @@ def test_a_writer_goes_slower_before_it_stops(tmp_path):
 def test_a_writer_waits_until_compaction_has_caught_up_and_is_told_by_its_own_thread(
     tmp_path, caplog
 ):
-    caplog.set_level(logging.WARNING, logger="oor.pressure")
+    caplog.set_level(logging.INFO, logger="oor.pressure")
     with Behind(tmp_path, 5) as store:
         writer = threading.Thread(target=store.db.put, args=(b"k", b"v"))
         writer.start()
@@ -136,6 +136,8 @@ def test_try_writes_do_not_wait_for_the_log(tmp_path):
         assert 16 <= written <= 32  # both halves of the tail
         with pytest.raises(oor.WouldStallError):
             db.try_put(b"large", bytes(40_000))  # past the tail: a device write
+        with pytest.raises(oor.WouldStallError):
+            db.try_put(b"sync", bytes(1000), durability="sync")
         disk.heal()
         assert db.put(b"k", b"v") == written + 1
         assert db.try_write([]) == written + 1

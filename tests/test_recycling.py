@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import shutil
 from dataclasses import replace
@@ -34,8 +35,7 @@ def opened(path, **options):
 
 def crash(db, target, *, power=False):
     """The files of an open store as the end of its process leaves them; with `power`, no shared
-    tail.
-    """
+    tail."""
     shutil.copytree(db.path, target)
     if power:
         os.unlink(target / names.TAIL)
@@ -69,8 +69,7 @@ def segments(path):
 
 def frames_in(data, offset):
     """Whole frames with mutations from `offset` on, at any place that frames may have: (offset,
-    LSN).
-    """
+    LSN)."""
     info = ffi.new("oor_frame_info *")
     found = []
     while offset < len(data):
@@ -85,8 +84,7 @@ def frames_in(data, offset):
 
 def recycled_files(db, size=200, **last):
     """Goes on until files are used again; each of them with the header of its use before, and its
-    bytes now.
-    """
+    bytes now."""
     pairs = fill(db, 900, size)
     before = {os.stat(path).st_ino: path.read_bytes()[:BLOCK] for _, path in segments(db_path(db))}
     db.checkpoint()
@@ -176,14 +174,13 @@ def test_the_end_of_a_segment_that_is_lost_under_a_later_one_is_refused_and_a_ju
 
 def test_each_session_gives_lsns_above_every_frame_that_is_on_the_disk(tmp_path):
     """B4: recover, write, crash, recover: what the second session acknowledged is not passed
-    over.
-    """
+    over."""
     pairs, lsns = {}, []
     source = tmp_path / "0"
     for session in range(4):
         with opened(source, durability="sync") as db:
-            highest = max((lsn for _, path in segments(source) for _, lsn in frames_in(path.read_bytes(), BLOCK)),
-                          default=0)  # fmt: skip
+            files = [path.read_bytes() for _, path in segments(source)]
+            highest = max((lsn for data in files for _, lsn in frames_in(data, BLOCK)), default=0)
             if session % 2:
                 db.checkpoint()
             for n in range(60):
@@ -209,8 +206,7 @@ def crash_copy(path):
 
 def test_frames_behind_a_hole_stay_dead_when_new_ones_reach_their_place(tmp_path):
     """B5: nothing is appended to an old segment, so what lies behind its end is never reached
-    again.
-    """
+    again."""
     with opened(tmp_path / "s", durability="os") as db:
         fill(db, 40, 200)
         db.sync()  # one write: no frame says that an earlier one was durable
@@ -235,8 +231,7 @@ def test_frames_behind_a_hole_stay_dead_when_new_ones_reach_their_place(tmp_path
 
 def test_recovery_cuts_no_segment_short(tmp_path):
     """B6: a truncation may come undone; the end of the log is where frames end, not where a file
-    does.
-    """
+    does."""
     with opened(tmp_path / "s", durability="os") as db:
         pairs = recycle(db)
         image = crash(db, tmp_path / "image", power=True)
@@ -292,8 +287,7 @@ def test_every_block_is_written_once_before_use_whether_or_not_it_can_be_reserve
     tmp_path, refused
 ):
     """B9: reserved blocks read as zeros after a crash and cost a journal entry; written ones do
-    neither.
-    """
+    neither."""
     with Recording(tmp_path) as disk:
         if refused:
             disk.fail(Op.ALLOCATE, errno=refused, forever=True)
@@ -316,8 +310,8 @@ def test_every_block_is_written_once_before_use_whether_or_not_it_can_be_reserve
 
 def log_at(path, segment, lsn):
     options = Options(segment_bytes=64 << 10, tail_bytes=16 << 10)
-    log = Log(str(path), database_id=bytes(16), epoch=1, first_segment=segment, first_lsn=lsn, next_lsn=lsn,
-              room=0, options=options)  # fmt: skip
+    where = {"first_segment": segment, "first_lsn": lsn, "next_lsn": lsn, "room": 0}
+    log = Log(str(path), database_id=bytes(16), epoch=1, options=options, **where)
     log.finish_copy()
     log.start()
     return log
@@ -340,7 +334,7 @@ def test_a_log_goes_on_across_large_numbers(tmp_path, start):
     found = [inspect_segment(str(tmp_path), number, bytes(16), 1, tail) for number in numbers]
     assert sum(info.records for info in found) == 60
     assert max(info.last_lsn for info in found) == start + 59
-    for earlier, later in zip(found, found[1:], strict=False):
+    for earlier, later in itertools.pairwise(found):
         if later.begun:
             assert later.previous_segment == earlier.number
             assert later.first_lsn == earlier.next_lsn

@@ -21,8 +21,7 @@ from oor.doctor import Diagnosis, examine
 @json_option
 def doctor(directory: str, samples: int, as_json: bool) -> int:
     """Measure what a sync costs in DIRECTORY (this one unless given), with a file that goes
-    again.
-    """
+    again."""
     found = examine(directory, samples)
     if as_json:
         emit(found)

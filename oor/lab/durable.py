@@ -90,10 +90,8 @@ class DurableDisk:
                 self._sync_names(self._path(event.path), event.begin)
 
     def write(self, folder: str) -> None:
-        """Put what is durable into `folder`, which is there and empty.
-
-        Directories below it are left out.
-        """
+        """Put what is durable into `folder`, which is there and empty. Directories below it are
+        left out."""
         for name, number in self._names.items():
             content = self._files[number].durable
             path = os.path.join(folder, os.path.basename(name))

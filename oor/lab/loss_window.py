@@ -146,8 +146,7 @@ def _run_mode(
 
 def _longest_sync(stats: oor.Stats, sync_interval: float) -> float:
     """What the largest window took beyond the interval: the sync itself, and the wait for a
-    processor.
-    """
+    processor."""
     return max(0.0, stats.loss_window.seconds - sync_interval) + 2 * TICK
 
 
@@ -179,8 +178,7 @@ def _write(db: oor.DB, trace: Trace, seconds: float, rate: float) -> None:
 
 def _timeline(events: Sequence[Event]) -> tuple[list[float], list[int], list[float]]:
     """The notes of time, how many events each has before it, and when each record was
-    acknowledged.
-    """
+    acknowledged."""
     times: list[float] = []
     points: list[int] = []
     acknowledged: list[float] = []
@@ -199,8 +197,7 @@ def _timeline(events: Sequence[Event]) -> tuple[list[float], list[int], list[flo
 
 def _recovered(folder: str) -> int:
     """Open what power left; returns how many records came back, and checks that they are the first
-    ones.
-    """
+    ones."""
     if not native.exists(os.path.join(folder, "CURRENT")):
         return 0
     with oor.open(folder, background=False, **OPTIONS) as db:
@@ -220,8 +217,7 @@ def _clear(folder: str) -> None:
 
 def text_plot(result: ModeResult, width: int = 72, height: int = 8) -> str:
     """What was lost over the time of the workload, in columns of `#`; the bound as a line of
-    `-`.
-    """
+    `-`."""
     top = max(result.worst_seconds, result.bound_seconds or 0.0, 1e-6)
     columns = [0.0] * width
     for instant in result.instants:
@@ -246,10 +242,12 @@ def report(results: Sequence[ModeResult]) -> str:
         parts.append(
             f"{result.mode}: {len(result.instants)} power losses in {result.seconds:.2f} s of "
             f"{result.records:,} records, {result.syncs:,} syncs\n"
-            f"  largest window lost  {result.worst_seconds * 1e3:.1f} ms, {result.worst_records:,} records\n"
+            f"  largest window lost  {result.worst_seconds * 1e3:.1f} ms, "
+            f"{result.worst_records:,} records\n"
             f"  bound                {bound}{'' if result.holds else '   EXCEEDED'}\n"
-            f"  the store's own      {result.measured.seconds * 1e3:.1f} ms, {result.measured.records:,} records, "
-            f"{result.measured.bytes:,} bytes\n" + text_plot(result)
+            f"  the store's own      {result.measured.seconds * 1e3:.1f} ms, "
+            f"{result.measured.records:,} records, {result.measured.bytes:,} bytes\n"
+            + text_plot(result)
         )
     return "\n\n".join(parts)
 
