@@ -281,7 +281,7 @@ def test_other_kinds_of_records_are_no_element_sets():
     with pytest.raises(ValueError):
         keys.ElsetKey.decode(keys.source_key(1))
     with pytest.raises(FormatError):
-        ElementSet.from_record(one(ISS_1, ISS_2).key, bytes(8) + b"\x02\x00text")
+        ElementSet.from_record(one(ISS_1, ISS_2).key, bytes(8) + b"\x06\x00text")
 
 
 # ---- Alpha-5 ----

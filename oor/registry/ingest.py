@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 
 from oor.errors import OorError
 from oor.registry import sources
-from oor.registry.parse import BATCH_SETS, Batch, Scanner
 from oor.registry.quarantine import Quarantine, default_path
 from oor.registry.registry import Registry
 from oor.registry.store import Store
+from oor.registry.tle_scan import BATCH_SETS, Batch, Scanner
 
 
 class ImbalanceError(OorError):

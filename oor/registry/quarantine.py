@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from oor import native
-from oor.registry.parse import Rejected
+from oor.registry.rules import Rejected
 
 
 def default_path(db_path: str) -> str:
