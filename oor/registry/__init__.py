@@ -1,15 +1,18 @@
 """The registry of element sets: parse, keys, ingest, queries. It knows no segment."""
 
+from oor.registry.delivery import Delivery
 from oor.registry.elset import ElementSet
 from oor.registry.formats import Format
-from oor.registry.ingest import FileReport, ImbalanceError, IngestReport, ingest
+from oor.registry.ingest import ImbalanceError, StrictError, ingest
 from oor.registry.parse import parse
 from oor.registry.registry import Registry
+from oor.registry.report import FileReport, IngestReport
 from oor.registry.rules import Rejected
 from oor.registry.sources import InputError
 from oor.registry.tle_scan import Scanner
 
 __all__ = [
+    "Delivery",
     "ElementSet",
     "FileReport",
     "Format",
@@ -19,6 +22,7 @@ __all__ = [
     "Registry",
     "Rejected",
     "Scanner",
+    "StrictError",
     "ingest",
     "parse",
 ]

@@ -33,7 +33,7 @@ def parse(
     """The element sets and rejects of an input, in its order.
 
     `data` is text, bytes, or chunks of bytes: TLE (2LE, 3LE, names or not), or OMM as KVN, XML,
-    JSON or CSV. `format` ("tle", "kvn", "xml", "json", "csv") says which; None: its first bytes tell.
+    JSON or CSV. `format` ("tle", "kvn", "xml", "json", "csv") says which; None: its first bytes do.
     Raises nothing for bad input: that comes back as `Rejected`. LimitError for an unknown format.
     Memory is bounded, however long the input is. Cost: 3 us a set of TLE, 30 to 80 us a message.
 

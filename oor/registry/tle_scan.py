@@ -11,8 +11,10 @@ from oor.native import check, ffi, lib
 from oor.registry.elset import FLAG_NAMED, ElementSet
 from oor.registry.formats import BYTE_ORDER_MARK
 from oor.registry.rules import Rejected
-from oor.registry.tle_set import TleSet
+from oor.registry.tle_set import TleSet, designator_of, name_of
 
+NEWEST: int = lib.OOR_TLE_NEWEST
+LABELLED: int = lib.OOR_TLE_LABELLED
 BATCH_SETS = 4096
 """Sets in a batch where the caller does not say."""
 _BATCH_REJECTS = 256
@@ -38,6 +40,25 @@ class Columns:
         self.key_sizes = key_sizes
         self.values = values
         self.value_sizes = value_sizes
+
+
+class Known:
+    """The names and designators that one ingest has met lately, and memory to look at a batch."""
+
+    __slots__ = ("_newest", "labels", "others")
+
+    _LABEL_SLOTS = 1 << 18
+
+    def __init__(self) -> None:
+        self.labels = ffi.new("uint64_t[]", self._LABEL_SLOTS)
+        self.others: set[tuple[int, str | None, str | None]] = set()
+        self._newest = ffi.new("uint32_t[]", 1)
+
+    def scratch(self, count: int) -> Any:
+        """A power of two of slots, enough for `count` sets."""
+        if len(self._newest) < 2 * count:
+            self._newest = ffi.new("uint32_t[]", 1 << (2 * count).bit_length())
+        return self._newest
 
 
 class Batch:
@@ -73,12 +94,35 @@ class Batch:
         keys = self._keys(source_id, kept, count)
         return Columns(keys, array("I", [lib.OOR_TLE_KEY_SIZE]) * count, values, sizes)
 
+    def marks(self, keep: bytes | None, known: Known) -> bytes:
+        """For each set what of NEWEST and LABELLED an index has to hear; 0 for one not kept."""
+        marks = ffi.new("uint8_t[]", max(self.count, 1))
+        kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
+        slots = known.scratch(self.count)
+        check(
+            lib.oor_tle_marks(
+                self._text, self._size, self.count, self._sets, kept, slots, len(slots),
+                known.labels, len(known.labels), marks,
+            )
+        )  # fmt: skip
+        return bytes(ffi.buffer(marks, self.count))
+
+    def label(self, index: int) -> tuple[str | None, str | None]:
+        """Designator and name of a set."""
+        found = self._sets[index]
+        text = bytes(ffi.buffer(self._text + found.offset, found.line1_at + 17))
+        name = name_of(text[: found.line1_at]) if found.flags & FLAG_NAMED else None
+        return designator_of(text[-8:].decode("ascii")), name
+
     def element_sets(self, source_id: int = 0, source: str | None = None) -> Iterator[ElementSet]:
         """Each set as an object; `lsn` is 0."""
         for index, key in enumerate(self.keys(source_id)):
-            found = self._sets[index]
-            text = bytes(ffi.buffer(self._text + found.offset, found.size))
-            yield TleSet(key, text, source, 0, bool(found.flags & FLAG_NAMED))
+            yield self._set(index, key, source)
+
+    def _set(self, index: int, key: bytes, source: str | None) -> TleSet:
+        found = self._sets[index]
+        text = bytes(ffi.buffer(self._text + found.offset, found.size))
+        return TleSet(key, text, source, 0, bool(found.flags & FLAG_NAMED))
 
     def offsets(self) -> list[int]:
         """Where each set begins, in bytes from the start of the input."""

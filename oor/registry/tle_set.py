@@ -68,10 +68,7 @@ class TleSet(ElementSet):
     @property
     def object_name(self) -> str | None:
         """The name line without a leading "0 "; None if there is no name line."""
-        if not self.named:
-            return None
-        name = self.lines[0]
-        return name[2:].strip() if name.startswith("0 ") else name.strip()
+        return name_of(self.text[: self.text.index(b"\n")]) if self.named else None
 
     @property
     def object_id(self) -> str | None:
@@ -79,10 +76,7 @@ class TleSet(ElementSet):
 
         Columns that do not follow the pattern come back as they stand, without blanks around.
         """
-        text = self.line1[9:17].strip()
-        if len(text) < 6 or not text[:5].isdigit() or " " in text:
-            return text or None
-        return f"{_full_year(int(text[:2]))}-{text[2:5]}{text[5:]}"
+        return designator_of(self.line1[9:17])
 
     @property
     def classification_type(self) -> str:
@@ -143,6 +137,20 @@ def _of_record(key: bytes, text: bytes, flags: int, source: str | None, lsn: int
 
 
 register(Format.TLE, _of_record)
+
+
+def name_of(line: bytes) -> str:
+    """The name in a name line, without a leading "0 "."""
+    name = _decode(line.rstrip(_TRAILING))
+    return name[2:].strip() if name.startswith("0 ") else name.strip()
+
+
+def designator_of(columns: str) -> str | None:
+    """Columns 10 to 17 of line 1 as an international designator; None if they are blank."""
+    text = columns.strip()
+    if len(text) < 6 or not text[:5].isdigit() or " " in text:
+        return text or None
+    return f"{_full_year(int(text[:2]))}-{text[2:5]}{text[5:]}"
 
 
 def _decode(line: bytes) -> str:

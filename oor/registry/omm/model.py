@@ -60,7 +60,8 @@ TABLE_FIELDS = (
 
 UNITS = {
     "SEMI_MAJOR_AXIS": "km", "MEAN_MOTION": "rev/day", "INCLINATION": "deg",
-    "RA_OF_ASC_NODE": "deg", "ARG_OF_PERICENTER": "deg", "MEAN_ANOMALY": "deg", "GM": "km**3/s**2", "MASS": "kg",
+    "RA_OF_ASC_NODE": "deg", "ARG_OF_PERICENTER": "deg", "MEAN_ANOMALY": "deg",
+    "GM": "km**3/s**2", "MASS": "kg",
     "SOLAR_RAD_AREA": "m**2", "DRAG_AREA": "m**2", "BSTAR": "1/ER", "BTERM": "m**2/kg",
     "MEAN_MOTION_DOT": "rev/day**2", "MEAN_MOTION_DDOT": "rev/day**3", "AGOM": "m**2/kg",
 }  # fmt: skip

@@ -21,7 +21,7 @@ from oor.registry.omm.model import RECORD_SIZE_MAX, Refused, identify
 from oor.registry.omm.set import OmmSet
 from oor.registry.omm.split import RECORD, STRUCTURE
 from oor.registry.rules import Rejected
-from oor.registry.tle_scan import BATCH_SETS, Columns
+from oor.registry.tle_scan import BATCH_SETS, LABELLED, NEWEST, Columns, Known
 
 _READ_AHEAD = 4 * RECORD_SIZE_MAX
 
@@ -30,6 +30,7 @@ class _Found(NamedTuple):
     key: ElsetKey
     text: bytes
     offset: int
+    label: tuple[str | None, str | None]
 
 
 class OmmBatch:
@@ -61,6 +62,29 @@ class OmmBatch:
         sizes = array("I", [VALUE_HEADER_SIZE + len(found.text) for found in kept])
         keys = b"".join(found.key._replace(source_id=source_id).encode() for found in kept)
         return Columns(keys, array("I", [KEY_SIZE]) * len(kept), values, sizes)
+
+    def marks(self, keep: bytes | None, known: Known) -> bytes:
+        """For each set what of NEWEST and LABELLED an index has to hear; 0 for one not kept."""
+        marks = bytearray(self.count)
+        newest: dict[int, int] = {}
+        for i, found in enumerate(self._found):
+            if keep is not None and not keep[i]:
+                continue
+            number = found.key.catalog_number
+            before = newest.get(number)
+            if before is None or self._found[before].key.epoch_us <= found.key.epoch_us:
+                newest[number] = i
+            label = number, *found.label
+            if label not in known.others:
+                known.others.add(label)
+                marks[i] = LABELLED
+        for i in newest.values():
+            marks[i] |= NEWEST
+        return bytes(marks)
+
+    def label(self, index: int) -> tuple[str | None, str | None]:
+        """Designator and name of a set."""
+        return self._found[index].label
 
     def element_sets(self, source_id: int = 0, source: str | None = None) -> Iterator[ElementSet]:
         """Each set as an object; `lsn` is 0."""
@@ -154,13 +178,15 @@ class OmmScanner:
         raw = text[at:end]
         stored = self._splitter.stored(raw)
         try:
-            number, epoch_us, digest = identify(self._read(stored))
+            fields = self._read(stored)
+            number, epoch_us, digest = identify(fields)
         except Refused as refused:
             if refused.rule == "omm-record":
                 end = at + self._splitter.resync(raw)
             rejected.append(self._rejected(refused.rule, text[at:end], refused.field))
         else:
-            found.append(_Found(ElsetKey(number, epoch_us, 0, digest), stored, self.offset))
+            label = fields.get("OBJECT_ID"), fields.get("OBJECT_NAME")
+            found.append(_Found(ElsetKey(number, epoch_us, 0, digest), stored, self.offset, label))
         return end
 
     def _rejected(self, rule: str, raw: bytes, field: str = "") -> Rejected:

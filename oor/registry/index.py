@@ -1,0 +1,124 @@
+"""Indexes beside the element sets: the newest set of each object, designators and names.
+
+Designators and names are written with the batch that brings them. The newest sets of a delivery are
+written when it ends, so that a history of millions of sets costs one record an object; until then a
+record says that the delivery is open, and readers look for the newest sets themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import compress
+from typing import Protocol
+
+from oor.errors import FormatError
+from oor.registry import keys
+from oor.registry.store import Pairs, Reader, Store
+from oor.registry.tle_scan import LABELLED, NEWEST
+
+INDEX_FORMAT = 1
+_HEAD = bytes(8) + bytes([INDEX_FORMAT])
+_HEAD_SIZE = len(_HEAD)
+_MOMENT_SIZE = 13
+_BATCH = 4096
+
+
+def payload(key: bytes, value: bytes) -> bytes:
+    """What a record of an index or a delivery holds. Raises FormatError for a later format."""
+    if len(value) < _HEAD_SIZE or value[8] != INDEX_FORMAT:
+        raise FormatError(f"the record {key.hex()} is of a format that this build does not read")
+    return value[_HEAD_SIZE:]
+
+
+def record(content: bytes = b"") -> bytes:
+    """A value of this format; the log puts in its LSN."""
+    return _HEAD + content
+
+
+# ---- reading ----
+
+
+def is_open(reader: Reader) -> bool:
+    """Whether a delivery has begun and not ended: the index of newest sets is not up to date."""
+    return reader.get(keys.OPEN_KEY) is not None
+
+
+def newest_keys(reader: Reader) -> list[bytes]:
+    """The key of every object's newest set, by catalog number. Only if not `is_open`."""
+    at = _HEAD_SIZE
+    return [value[at:] for _, value in reader.scan(prefix=keys.NEWEST_PREFIX)]
+
+
+def labelled(reader: Reader, prefix: bytes) -> list[int]:
+    """Catalog numbers of the designators or names that begin like this, rising."""
+    return sorted({keys.number_of_label(key) for key, _ in reader.scan(prefix=prefix)})
+
+
+# ---- writing ----
+
+
+class AnyBatch(Protocol):
+    """What the labels of a batch's sets are asked of."""
+
+    def label(self, index: int) -> tuple[str | None, str | None]: ...
+
+
+class Newest:
+    """The newest sets of one delivery, and what of names and designators its batches bring."""
+
+    __slots__ = ("_db", "_keys")
+
+    def __init__(self, db: Store) -> None:
+        self._db = db
+        self._keys: dict[bytes, bytes] = {}
+
+    def add(self, names: Sequence[bytes], marks: bytes, batch: AnyBatch) -> Pairs:
+        """Take note of the sets of a batch, by their keys; returns the records of new labels."""
+        newest = self._keys
+        for key in compress(names, marks.translate(_ONLY_NEWEST)):
+            number = key[1:5]
+            before = newest.get(number)
+            if before is None or before[:_MOMENT_SIZE] <= key[:_MOMENT_SIZE]:
+                newest[number] = key
+        labels: dict[bytes, bytes] = {}
+        if max(marks) >= LABELLED:
+            for index in compress(range(len(marks)), marks.translate(_ONLY_LABELLED)):
+                labels.update(_labels(names[index][1:5], *batch.label(index)))
+        wanted = list(labels)
+        found = self._db.get_many(wanted) if wanted else []
+        return [(n, labels[n]) for n, old in zip(wanted, found, strict=True) if old is None]
+
+    def records(self) -> Iterator[Pairs]:
+        """What the index of newest sets has to be told, in batches."""
+        yield from changed(self._db, self._keys)
+
+
+def changed(db: Store, newest: Mapping[bytes, bytes]) -> Iterator[Pairs]:
+    """Records of those newest sets that are not older than what the index has, in batches.
+
+    `newest` has them by the four bytes of their numbers.
+    """
+    numbers = list(newest)
+    for at in range(0, len(numbers), _BATCH):
+        part = numbers[at : at + _BATCH]
+        names = [keys.NEWEST_PREFIX + number for number in part]
+        pairs: Pairs = []
+        for number, name, old in zip(part, names, db.get_many(names), strict=True):
+            key = newest[number]
+            moment = b"" if old is None else payload(name, old)[:_MOMENT_SIZE]
+            if moment <= key[:_MOMENT_SIZE]:
+                pairs.append((name, record(key)))
+        yield pairs
+
+
+_ONLY_NEWEST = bytes(mark & NEWEST for mark in range(256))
+_ONLY_LABELLED = bytes(mark & LABELLED for mark in range(256))
+
+
+def _labels(
+    number: bytes, designator: str | None, name: str | None
+) -> Iterator[tuple[bytes, bytes]]:
+    if designator is not None:
+        yield keys.designator_prefix(designator[:255]) + b"\0" + number, record()
+    if name is not None:
+        yield keys.name_prefix(name[:255]) + b"\0" + number, record(name[:255].encode())
