@@ -17,6 +17,7 @@ from oor.registry import alpha5
 if TYPE_CHECKING:
     from oor.registry.elset import ElementSet
 
+SHAPES = ("tle", "2le", "3le")
 UNIT_US = 864
 """Microseconds of the last digit of a TLE's epoch."""
 
@@ -64,7 +65,7 @@ def element_lines(
 
 def text(name: str | None, one: str, two: str, form: str = "tle") -> str:
     """The lines of a set in one of three shapes: "tle", "2le", "3le". Raises LimitError."""
-    if form not in ("tle", "2le", "3le"):
+    if form not in SHAPES:
         raise LimitError(f"{form!r} is no shape of a TLE; they are tle, 2le and 3le")
     if name is None or form == "2le":
         return f"{one}\n{two}\n"
