@@ -30,8 +30,8 @@ from oor.registry.write import FORMATS
 @click.option("--rounded", is_flag=True, help="Round what a TLE cannot hold exactly.")
 @json_option
 def convert(
-    files: tuple[str, ...], form: str | None, given: str | None, output: str | None, rejects: str | None,
-    strict: bool, rounded: bool, as_json: bool,
+    files: tuple[str, ...], form: str | None, given: str | None, output: str | None,
+    rejects: str | None, strict: bool, rounded: bool, as_json: bool,
 ) -> int:  # fmt: skip
     """Convert the element sets of FILES (without any: standard input) to one file of another form.
 

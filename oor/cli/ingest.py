@@ -51,7 +51,8 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
 @json_option
 def ingest(
     db: str, files: tuple[str, ...], source: str | None, durability: str, form: str | None,
-    expected: int | None, strict: bool, again: bool, max_rejected: tuple[float, bool] | None, as_json: bool,
+    expected: int | None, strict: bool, again: bool, max_rejected: tuple[float, bool] | None,
+    as_json: bool,
 ) -> int:  # fmt: skip
     """Store the element sets of FILES in DB: TLE, 3LE, or OMM as KVN, XML, JSON and CSV.
 
