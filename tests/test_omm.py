@@ -15,6 +15,8 @@ from support.tle import ISS_1, ISS_2, split, text_of
 from oor.errors import FormatError, LimitError
 from oor.registry import ElementSet, Format, parse
 from oor.registry.formats import recognised
+from oor.registry.omm import xml
+from oor.registry.omm.model import Refused
 from oor.registry.omm.scan import OmmScanner
 
 NAMES = ("kvn", "xml", "json", "csv")
@@ -302,6 +304,21 @@ def test_an_input_that_ends_before_it_is_closed_is_known_to_be_cut(name):
         scanner = OmmScanner(Format[name.upper()])
         assert sum(batch.count for batch in scanner.batches([data[:size] + b"\n"])) == 1
         assert scanner.cut == cut
+
+
+def test_two_quotes_that_are_missing_cost_two_objects_and_none_between_them():
+    parts = [omm.json_object(NORAD_CAT_ID=str(number)) for number in range(1, 6)]
+    for at in (1, 3):
+        parts[at] = parts[at].replace(b'"U"', b'"U')
+    sets, rejected = split(parse(b"[" + b",".join(parts) + b"]"))
+    assert [found.norad_cat_id for found in sets] == [1, 3, 5]
+    assert [item.rule for item in rejected] == ["omm-record"] * 2
+
+
+def test_the_reader_of_one_message_takes_no_declarations_either():
+    with pytest.raises(Refused) as caught:
+        xml.read(b'<!DOCTYPE omm [<!ENTITY a "b">]>' + omm.xml(OBJECT_NAME="&a;"))
+    assert caught.value.rule == "omm-doctype"
 
 
 # ---- streams ----

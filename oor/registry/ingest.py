@@ -188,7 +188,6 @@ class _Delivering:
             self._scanner.restore(before.state)
             self._file.resumed_at = self._scanner.offset
             run._report.rules.update(before.rules)
-            run._behind = True
             _copy(before, self._file)
             return self._until_failure(self._scanner.offset)
         form, chunks = run._form, self._until_failure(0)
