@@ -11,7 +11,7 @@ from support.tle import ISS_1, ISS_2, edited, numbered, split, text_of
 
 from oor.registry import Registry, ingest, keys, parse
 from oor.registry.synthetic import SyntheticCatalogue
-from oor.registry.tle_scan import LABELLED, NEWEST, Known, Scanner
+from oor.registry.tle_scan import Known, NewestTable, Scanner
 
 
 @pytest.fixture(params=stores.KINDS)
@@ -98,28 +98,35 @@ def test_the_index_of_newest_sets_is_right_whatever_the_order(tmp_path_factory, 
 
 @given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.booleans()), max_size=20))
 @settings(max_examples=100, deadline=None)
-def test_marks_are_those_of_a_plain_reading(sets):
+def test_marks_and_newest_sets_are_those_of_a_plain_reading(sets):
     text = b"".join(day_text(n, d, "A" if named else None) for n, d, named in sets)
-    known, seen = Known(), set()
+    known, table, newest, seen = Known(), NewestTable(), {}, set()
     for batch in Scanner(8).batches([text]):
         found = list(batch.element_sets())
         keep = bytes(i % 3 > 0 for i in range(len(found)))
-        marks = batch.marks(keep, known)
-        newest = {}
+        marks = batch.marks(keep, known, table)
         for i, elset in enumerate(found):
-            if keep[i] and newest.get(elset.norad_cat_id, (0, 0))[0] <= elset.epoch_us:
-                newest[elset.norad_cat_id] = elset.epoch_us, i
-        for i, elset in enumerate(found):
-            labels = {
-                (elset.norad_cat_id, elset.object_id),
-                (elset.norad_cat_id, 0, elset.object_name),
-            }
-            labels = {label for label in labels if label[-1] is not None}
-            fresh = keep[i] and bool(labels - seen)
-            seen |= labels if keep[i] else set()
-            is_newest = newest.get(elset.norad_cat_id, (0, -1))[1] == i
-            assert marks[i] == (NEWEST if is_newest else 0) + (LABELLED if fresh else 0)
+            number = elset.norad_cat_id
+            labels = {(number, "id", elset.object_id), (number, "name", elset.object_name)}
+            fresh = {label for label in labels if label[-1] is not None} - seen
+            assert marks[i] == bool(keep[i] and fresh)
             assert batch.label(i) == (elset.object_id, elset.object_name)
+            if keep[i]:
+                seen |= fresh
+                if number not in newest or newest[number].epoch_us <= elset.epoch_us:
+                    newest[number] = elset
+    assert table.keys(0) == {elset.key[1:5]: elset.key for elset in newest.values()}
+
+
+def test_the_table_of_newest_sets_grows_with_the_objects():
+    text = b"".join(SyntheticCatalogue(objects=9000, issues=2).chunks())
+    known, table, newest = Known(), NewestTable(), {}
+    for batch in Scanner(1000).batches([text]):
+        batch.marks(None, known, table)
+    for elset in parse(text):
+        if newest.get(elset.norad_cat_id, elset).epoch_us <= elset.epoch_us:
+            newest[elset.norad_cat_id] = elset
+    assert table.keys(0) == {elset.key[1:5]: elset.key for elset in newest.values()}
 
 
 # ---- names and designators ----

@@ -14,7 +14,6 @@ from typing import Protocol
 from oor.errors import FormatError
 from oor.registry import keys
 from oor.registry.store import Pairs, Reader, Store
-from oor.registry.tle_scan import LABELLED, NEWEST
 
 INDEX_FORMAT = 1
 _HEAD = bytes(8) + bytes([INDEX_FORMAT])
@@ -33,6 +32,12 @@ def payload(key: bytes, value: bytes) -> bytes:
 def record(content: bytes = b"") -> bytes:
     """A value of this format; the log puts in its LSN."""
     return _HEAD + content
+
+
+class AnyBatch(Protocol):
+    """What the labels of a batch's sets are asked of."""
+
+    def label(self, index: int) -> tuple[str | None, str | None]: ...
 
 
 # ---- reading ----
@@ -57,40 +62,17 @@ def labelled(reader: Reader, prefix: bytes) -> list[int]:
 # ---- writing ----
 
 
-class AnyBatch(Protocol):
-    """What the labels of a batch's sets are asked of."""
+def new_labels(db: Store, names: Sequence[bytes], marks: bytes, batch: AnyBatch) -> Pairs:
+    """The records of those designators and names of marked sets that the index does not have.
 
-    def label(self, index: int) -> tuple[str | None, str | None]: ...
-
-
-class Newest:
-    """The newest sets of one delivery, and what of names and designators its batches bring."""
-
-    __slots__ = ("_db", "_keys")
-
-    def __init__(self, db: Store) -> None:
-        self._db = db
-        self._keys: dict[bytes, bytes] = {}
-
-    def add(self, names: Sequence[bytes], marks: bytes, batch: AnyBatch) -> Pairs:
-        """Take note of the sets of a batch, by their keys; returns the records of new labels."""
-        newest = self._keys
-        for key in compress(names, marks.translate(_ONLY_NEWEST)):
-            number = key[1:5]
-            before = newest.get(number)
-            if before is None or before[:_MOMENT_SIZE] <= key[:_MOMENT_SIZE]:
-                newest[number] = key
-        labels: dict[bytes, bytes] = {}
-        if max(marks) >= LABELLED:
-            for index in compress(range(len(marks)), marks.translate(_ONLY_LABELLED)):
-                labels.update(_labels(names[index][1:5], *batch.label(index)))
-        wanted = list(labels)
-        found = self._db.get_many(wanted) if wanted else []
-        return [(n, labels[n]) for n, old in zip(wanted, found, strict=True) if old is None]
-
-    def records(self) -> Iterator[Pairs]:
-        """What the index of newest sets has to be told, in batches."""
-        yield from changed(self._db, self._keys)
+    `names` are the keys of the sets.
+    """
+    labels: dict[bytes, bytes] = {}
+    for index in compress(range(len(marks)), marks):
+        labels.update(_labels(names[index][1:5], *batch.label(index)))
+    wanted = list(labels)
+    found = db.get_many(wanted) if wanted else []
+    return [(n, labels[n]) for n, old in zip(wanted, found, strict=True) if old is None]
 
 
 def changed(db: Store, newest: Mapping[bytes, bytes]) -> Iterator[Pairs]:
@@ -109,10 +91,6 @@ def changed(db: Store, newest: Mapping[bytes, bytes]) -> Iterator[Pairs]:
             if moment <= key[:_MOMENT_SIZE]:
                 pairs.append((name, record(key)))
         yield pairs
-
-
-_ONLY_NEWEST = bytes(mark & NEWEST for mark in range(256))
-_ONLY_LABELLED = bytes(mark & LABELLED for mark in range(256))
 
 
 def _labels(

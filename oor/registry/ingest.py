@@ -18,7 +18,7 @@ from oor.errors import OorError
 from oor.registry import sources
 from oor.registry.delivery import Delivery, by_content, content_pair, next_id
 from oor.registry.formats import Format, format_of, looked_at
-from oor.registry.index import Newest, changed, is_open, record
+from oor.registry.index import changed, is_open, new_labels, record
 from oor.registry.keys import OPEN_KEY
 from oor.registry.parse import AnyBatch, AnyScanner, scanner_of
 from oor.registry.quarantine import Quarantine, default_path
@@ -27,7 +27,7 @@ from oor.registry.report import FileReport, IngestReport
 from oor.registry.rules import Rejected
 from oor.registry.sources import Input, Stamp
 from oor.registry.store import Pairs, Store
-from oor.registry.tle_scan import BATCH_SETS, Columns, Known
+from oor.registry.tle_scan import BATCH_SETS, Columns, Known, NewestTable
 
 ABSENT_SIZE = 0xFFFFFFFF
 
@@ -161,7 +161,7 @@ class _Delivering:
         self._before = before if before is not None and before.state is not None else None
         self._delivery: Delivery
         self._scanner: AnyScanner
-        self._newest = Newest(run._db)
+        self._newest = NewestTable()
         self._begun = self._before is not None
 
     def run(self, rejects: Quarantine) -> None:
@@ -228,7 +228,8 @@ class _Delivering:
             return
         pairs: Pairs = []
         if fresh:
-            pairs = self._newest.add(names, batch.marks(keep, run._known), batch)
+            marks = batch.marks(keep, run._known, self._newest)
+            pairs = new_labels(run._db, names, marks, batch)
         if limit is None:
             # A strict stop leaves the state of the last whole batch: nothing is passed over.
             self._delivery.rules.update(rules)
@@ -293,7 +294,8 @@ class _Delivering:
             delivery.failure = str(file.failure)
         elif delivery.expected not in (None, delivery.read):
             delivery.failure = f"{delivery.expected} were expected and {delivery.read} were read"
-        pairs = list(self._newest.records()) if not run._behind else self._all_newest()
+        newest = self._all_newest() if run._behind else self._newest.keys(run._source_id)
+        pairs = list(changed(run._db, newest))
         for part in pairs[:-1]:
             self._write(part, None)
         last = [*(pairs[-1] if pairs else []), delivery.to_pair()]
@@ -302,10 +304,9 @@ class _Delivering:
         self._write([*last, (OPEN_KEY, None)], None)
         run._behind = False
 
-    def _all_newest(self) -> list[Pairs]:
-        """The newest set of every object, looked for anew."""
-        found = {elset.key[1:5]: elset.key for elset in self._run._registry.walk_latest()}
-        return list(changed(self._run._db, found))
+    def _all_newest(self) -> dict[bytes, bytes]:
+        """The key of every object's newest set, looked for anew."""
+        return {elset.key[1:5]: elset.key for elset in self._run._registry.walk_latest()}
 
     def _write(self, pairs: Pairs, columns: Columns | None) -> int:
         """One atomic write of records and, behind them, of sets; returns the last LSN."""

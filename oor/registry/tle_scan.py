@@ -10,11 +10,10 @@ from typing import Any
 from oor.native import check, ffi, lib
 from oor.registry.elset import FLAG_NAMED, ElementSet
 from oor.registry.formats import BYTE_ORDER_MARK
+from oor.registry.keys import ElsetKey
 from oor.registry.rules import Rejected
 from oor.registry.tle_set import TleSet, designator_of, name_of
 
-NEWEST: int = lib.OOR_TLE_NEWEST
-LABELLED: int = lib.OOR_TLE_LABELLED
 BATCH_SETS = 4096
 """Sets in a batch where the caller does not say."""
 _BATCH_REJECTS = 256
@@ -43,22 +42,56 @@ class Columns:
 
 
 class Known:
-    """The names and designators that one ingest has met lately, and memory to look at a batch."""
+    """The names and designators that one ingest has met lately."""
 
-    __slots__ = ("_newest", "labels", "others")
+    __slots__ = ("labels", "others")
 
     _LABEL_SLOTS = 1 << 18
 
     def __init__(self) -> None:
         self.labels = ffi.new("uint64_t[]", self._LABEL_SLOTS)
-        self.others: set[tuple[int, str | None, str | None]] = set()
-        self._newest = ffi.new("uint32_t[]", 1)
+        self.others: set[tuple[int, tuple[int, str | None]]] = set()
 
-    def scratch(self, count: int) -> Any:
-        """A power of two of slots, enough for `count` sets."""
-        if len(self._newest) < 2 * count:
-            self._newest = ffi.new("uint32_t[]", 1 << (2 * count).bit_length())
-        return self._newest
+
+class NewestTable:
+    """The newest set of each object among those of one delivery. 24 bytes an object and slack."""
+
+    __slots__ = ("_others", "_table", "_used")
+
+    def __init__(self) -> None:
+        self._others: dict[int, ElsetKey] = {}
+        self._table = ffi.new("oor_tle_newest[]", 1 << 13)
+        self._used = 0
+
+    def room_for(self, count: int) -> tuple[Any, int, int]:
+        """The table with room for so many objects more, its slots and how many are taken."""
+        slots = len(self._table)
+        if slots // 2 < self._used + count:
+            while slots // 2 < self._used + count:
+                slots *= 2
+            table = ffi.new("oor_tle_newest[]", slots)
+            check(lib.oor_tle_newest_move(self._table, len(self._table), table, slots))
+            self._table = table
+        return self._table, slots, self._used
+
+    def add(self, key: ElsetKey) -> None:
+        """Take one set that is no TLE."""
+        before = self._others.get(key.catalog_number)
+        if before is None or before.epoch_us <= key.epoch_us:
+            self._others[key.catalog_number] = key
+
+    def taken(self, used: int) -> None:
+        """So many slots are taken now."""
+        self._used = used
+
+    def keys(self, source_id: int) -> dict[bytes, bytes]:
+        """The keys of the sets by the four bytes of their numbers."""
+        found = list(self._others.values())
+        for entry in self._table if self._used else ():
+            if entry.used:
+                found.append(ElsetKey(entry.catalog_number, entry.epoch_us, 0, entry.digest))
+        raw = [key._replace(source_id=source_id).encode() for key in found]
+        return {key[1:5]: key for key in raw}
 
 
 class Batch:
@@ -94,17 +127,17 @@ class Batch:
         keys = self._keys(source_id, kept, count)
         return Columns(keys, array("I", [lib.OOR_TLE_KEY_SIZE]) * count, values, sizes)
 
-    def marks(self, keep: bytes | None, known: Known) -> bytes:
-        """For each set what of NEWEST and LABELLED an index has to hear; 0 for one not kept."""
+    def marks(self, keep: bytes | None, known: Known, newest: NewestTable) -> bytes:
+        """Take the kept sets into `newest`; 1 for each whose designator or name is not known."""
         marks = ffi.new("uint8_t[]", max(self.count, 1))
         kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
-        slots = known.scratch(self.count)
-        check(
+        used = check(
             lib.oor_tle_marks(
-                self._text, self._size, self.count, self._sets, kept, slots, len(slots),
-                known.labels, len(known.labels), marks,
+                self._text, self._size, self.count, self._sets, kept,
+                *newest.room_for(self.count), known.labels, len(known.labels), marks,
             )
         )  # fmt: skip
+        newest.taken(used)
         return bytes(ffi.buffer(marks, self.count))
 
     def label(self, index: int) -> tuple[str | None, str | None]:

@@ -21,7 +21,7 @@ from oor.registry.omm.model import RECORD_SIZE_MAX, Refused, identify
 from oor.registry.omm.set import OmmSet
 from oor.registry.omm.split import RECORD, STRUCTURE
 from oor.registry.rules import Rejected
-from oor.registry.tle_scan import BATCH_SETS, LABELLED, NEWEST, Columns, Known
+from oor.registry.tle_scan import BATCH_SETS, Columns, Known, NewestTable
 
 _READ_AHEAD = 4 * RECORD_SIZE_MAX
 
@@ -63,23 +63,18 @@ class OmmBatch:
         keys = b"".join(found.key._replace(source_id=source_id).encode() for found in kept)
         return Columns(keys, array("I", [KEY_SIZE]) * len(kept), values, sizes)
 
-    def marks(self, keep: bytes | None, known: Known) -> bytes:
-        """For each set what of NEWEST and LABELLED an index has to hear; 0 for one not kept."""
+    def marks(self, keep: bytes | None, known: Known, newest: NewestTable) -> bytes:
+        """Take the kept sets into `newest`; 1 for each whose designator or name is not known."""
         marks = bytearray(self.count)
-        newest: dict[int, int] = {}
         for i, found in enumerate(self._found):
             if keep is not None and not keep[i]:
                 continue
-            number = found.key.catalog_number
-            before = newest.get(number)
-            if before is None or self._found[before].key.epoch_us <= found.key.epoch_us:
-                newest[number] = i
-            label = number, *found.label
-            if label not in known.others:
-                known.others.add(label)
-                marks[i] = LABELLED
-        for i in newest.values():
-            marks[i] |= NEWEST
+            newest.add(found.key)
+            for label in enumerate(found.label):
+                named = found.key.catalog_number, label
+                if label[1] is not None and named not in known.others:
+                    known.others.add(named)
+                    marks[i] = 1
         return bytes(marks)
 
     def label(self, index: int) -> tuple[str | None, str | None]:
