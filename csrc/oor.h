@@ -625,6 +625,10 @@ typedef struct {
 int64_t oor_tle_marks(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                       const uint8_t *keep, oor_tle_newest *newest, uint64_t newest_slots,
                       uint64_t newest_used, uint64_t *known, uint64_t known_slots, uint8_t *marks);
+/* The keys of the entries of a table, one behind the other; returns their size.  OOR_E_LIMIT: more than
+ * keys_capacity. */
+int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_t source,
+                            uint8_t *keys, size_t keys_capacity);
 /* Copies a table into a larger one of zeros; returns its entries. */
 int64_t oor_tle_newest_move(const oor_tle_newest *from, uint64_t from_slots, oor_tle_newest *to,
                             uint64_t to_slots);

@@ -84,12 +84,15 @@ def changed(db: Store, newest: Mapping[bytes, bytes]) -> Iterator[Pairs]:
     for at in range(0, len(numbers), _BATCH):
         part = numbers[at : at + _BATCH]
         names = [keys.NEWEST_PREFIX + number for number in part]
-        pairs: Pairs = []
-        for number, name, old in zip(part, names, db.get_many(names), strict=True):
-            key = newest[number]
-            moment = b"" if old is None else payload(name, old)[:_MOMENT_SIZE]
-            if moment <= key[:_MOMENT_SIZE]:
-                pairs.append((name, record(key)))
+        old = db.get_many(names)
+        for name, value in zip(names, old, strict=True):
+            if value is not None and value[8] != INDEX_FORMAT:
+                payload(name, value)
+        pairs: Pairs = [
+            (name, _HEAD + key)
+            for name, value, key in zip(names, old, map(newest.__getitem__, part), strict=True)
+            if value is None or value[_HEAD_SIZE : _HEAD_SIZE + _MOMENT_SIZE] <= key[:_MOMENT_SIZE]
+        ]
         yield pairs
 
 

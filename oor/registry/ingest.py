@@ -310,10 +310,12 @@ class _Delivering:
 
     def _write(self, pairs: Pairs, columns: Columns | None) -> int:
         """One atomic write of records and, behind them, of sets; returns the last LSN."""
-        names = b"".join(key for key, _ in pairs)
-        values = bytearray().join(value for _, value in pairs if value is not None)
-        name_sizes = _sizes(len(key) for key, _ in pairs)
-        value_sizes = _sizes(ABSENT_SIZE if value is None else len(value) for _, value in pairs)
+        names = b"".join([key for key, _ in pairs])
+        values = bytearray().join([value for _, value in pairs if value is not None])
+        name_sizes = array("I", [len(key) for key, _ in pairs])
+        value_sizes = array(
+            "I", [ABSENT_SIZE if value is None else len(value) for _, value in pairs]
+        )
         if columns is not None:
             names += columns.keys
             values += columns.values
@@ -322,10 +324,6 @@ class _Delivering:
         return self._run._db.write_columns(
             names, name_sizes, values, value_sizes, stamp=True, durability=self._run._durability
         )
-
-
-def _sizes(sizes: Iterable[int]) -> array[int]:
-    return array("I", sizes)
 
 
 def _copy(delivery: Delivery, file: FileReport) -> None:

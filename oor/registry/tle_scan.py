@@ -86,12 +86,16 @@ class NewestTable:
 
     def keys(self, source_id: int) -> dict[bytes, bytes]:
         """The keys of the sets by the four bytes of their numbers."""
-        found = list(self._others.values())
-        for entry in self._table if self._used else ():
-            if entry.used:
-                found.append(ElsetKey(entry.catalog_number, entry.epoch_us, 0, entry.digest))
-        raw = [key._replace(source_id=source_id).encode() for key in found]
-        return {key[1:5]: key for key in raw}
+        size: int = lib.OOR_TLE_KEY_SIZE
+        room = size * self._used
+        joined = bytearray(room)
+        memory = ffi.from_buffer("uint8_t[]", joined) if room else ffi.NULL
+        check(lib.oor_tle_newest_keys(self._table, len(self._table), source_id, memory, room))
+        raw = bytes(joined)
+        keys = [raw[at : at + size] for at in range(0, room, size)]
+        others = self._others.values()
+        keys.extend(key._replace(source_id=source_id).encode() for key in others)
+        return {key[1:5]: key for key in keys}
 
 
 class Batch:
