@@ -19,6 +19,8 @@ INDEX_FORMAT = 1
 _HEAD = bytes(8) + bytes([INDEX_FORMAT])
 _HEAD_SIZE = len(_HEAD)
 _MOMENT_SIZE = 13
+_DESIGNATOR = bytes([keys.Kind.DESIGNATOR])
+_NAME = bytes([keys.Kind.NAME])
 _BATCH = 4096
 
 
@@ -69,7 +71,12 @@ def new_labels(db: Store, names: Sequence[bytes], marks: bytes, batch: AnyBatch)
     """
     labels: dict[bytes, bytes] = {}
     for index in compress(range(len(marks)), marks):
-        labels.update(_labels(names[index][1:5], *batch.label(index)))
+        end = b"\0" + names[index][1:5]
+        designator, name = batch.label(index)
+        if designator is not None:
+            labels[_DESIGNATOR + designator[:255].upper().encode() + end] = _HEAD
+        if name is not None:
+            labels[_NAME + name[:255].casefold().encode() + end] = _HEAD + name[:255].encode()
     wanted = list(labels)
     found = db.get_many(wanted) if wanted else []
     return [(n, labels[n]) for n, old in zip(wanted, found, strict=True) if old is None]
@@ -94,12 +101,3 @@ def changed(db: Store, newest: Mapping[bytes, bytes]) -> Iterator[Pairs]:
             if value is None or value[_HEAD_SIZE : _HEAD_SIZE + _MOMENT_SIZE] <= key[:_MOMENT_SIZE]
         ]
         yield pairs
-
-
-def _labels(
-    number: bytes, designator: str | None, name: str | None
-) -> Iterator[tuple[bytes, bytes]]:
-    if designator is not None:
-        yield keys.designator_prefix(designator[:255]) + b"\0" + number, record()
-    if name is not None:
-        yield keys.name_prefix(name[:255]) + b"\0" + number, record(name[:255].encode())

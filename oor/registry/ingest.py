@@ -114,6 +114,7 @@ class _Run:
         self._registry = Registry(db)
         self._source_id = self._registry.source_id(source, durability=durability)
         self._known = Known()
+        self._next_id: int | None = None
         # A run that did not end has left the index of newest sets behind what is stored.
         self._behind = is_open(db)
 
@@ -137,6 +138,11 @@ class _Run:
             return
         work = _Delivering(self, one, file, sha256, stamp, before)
         work.run(rejects)
+
+    def delivery_id(self) -> int:
+        """The id of the next delivery. Only the first is looked for: a scan orders the memtable."""
+        self._next_id = next_id(self._db) if self._next_id is None else self._next_id + 1
+        return self._next_id
 
     def told(self) -> None:
         """Tell the caller how far it is."""
@@ -195,7 +201,7 @@ class _Delivering:
             form, chunks = looked_at(chunks)
         self._scanner = scanner_of(form, run._batch_sets)
         self._delivery = Delivery(
-            next_id(run._db), run._source, self._file.path, self._sha256, form.word, time.time(),
+            run.delivery_id(), run._source, self._file.path, self._sha256, form.word, time.time(),
             expected=run._expected,
         )  # fmt: skip
         self._file.delivery_id, self._file.format = self._delivery.id, form.word

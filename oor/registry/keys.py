@@ -117,11 +117,6 @@ def name_prefix(text: str) -> bytes:
     return bytes([Kind.NAME]) + _label(text.casefold())
 
 
-def label_key(prefix: bytes, number: int) -> bytes:
-    """The key of a whole designator or name, of which `prefix` is the bound."""
-    return prefix + b"\0" + number.to_bytes(4, "big")
-
-
 def number_of_label(key: bytes) -> int:
     """The catalog number in the key of a designator or a name."""
     return int.from_bytes(key[-4:], "big")
