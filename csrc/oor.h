@@ -667,6 +667,27 @@ const char *oor_tle_rule_name(int rule);
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                         const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
                         uint8_t *values, size_t values_capacity);
+/* The newest set of an object in a table with open addressing: a power of two of slots, zeros at first. */
+typedef struct {
+    uint64_t digest;
+    int64_t epoch_us;
+    uint32_t catalog_number;
+    uint32_t used;
+} oor_tle_newest;
+/* Takes those of `count` sets for which keep[i] is not 0 (NULL: all) into `newest`, of which
+ * newest_used slots are taken, and sets marks[i] to 1 if the designator or the name of a set was not in
+ * `known`, a power of two of zeros at first, which may forget.  Returns the slots taken now.
+ * OOR_E_LIMIT: slots that are no powers of two, or fewer than twice those that might be taken. */
+int64_t oor_tle_marks(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
+                      const uint8_t *keep, oor_tle_newest *newest, uint64_t newest_slots,
+                      uint64_t newest_used, uint64_t *known, uint64_t known_slots, uint8_t *marks);
+/* The keys of the entries of a table, one behind the other; returns their size.  OOR_E_LIMIT: more than
+ * keys_capacity. */
+int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_t source,
+                            uint8_t *keys, size_t keys_capacity);
+/* Copies a table into a larger one of zeros; returns its entries. */
+int64_t oor_tle_newest_move(const oor_tle_newest *from, uint64_t from_slots, oor_tle_newest *to,
+                            uint64_t to_slots);
 /* SipHash-1-3 of `data` with the key of the element set digest. */
 uint64_t oor_tle_digest(const uint8_t *data, size_t size);
 /* tle: end */

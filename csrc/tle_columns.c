@@ -47,6 +47,23 @@ static void write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *ou
     memcpy(out + VALUE_TEXT, text + set->offset, set->size);
 }
 
+int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_t source,
+                            uint8_t *keys, size_t keys_capacity) {
+    size_t at = 0;
+    for (uint64_t i = 0; i < slots; i++) {
+        if (!table[i].used) continue;
+        oor_tle_set set = {.digest = table[i].digest,
+                           .epoch_us = table[i].epoch_us,
+                           .catalog_number = table[i].catalog_number};
+        if (keys_capacity - at < KEY_SIZE)
+            return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the keys",
+                            keys_capacity);
+        write_key(&set, source, keys + at);
+        at += KEY_SIZE;
+    }
+    return (int64_t)at;
+}
+
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                         const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
                         uint8_t *values, size_t values_capacity) {

@@ -277,11 +277,14 @@ def test_the_scanner_writes_the_keys_that_python_reads():
 
 
 def test_other_kinds_of_records_are_no_element_sets():
-    assert [(kind.name, int(kind)) for kind in keys.Kind] == [("SOURCE", 1), ("ELEMENT_SET", 16)]
+    assert {kind.name: int(kind) for kind in keys.Kind} == {
+        "SOURCE": 1, "DELIVERY": 2, "CONTENT": 3, "OPEN": 4, "ELEMENT_SET": 0x10, "NEWEST": 0x20,
+        "DESIGNATOR": 0x21, "NAME": 0x22,
+    }  # fmt: skip
     with pytest.raises(ValueError):
         keys.ElsetKey.decode(keys.source_key(1))
     with pytest.raises(FormatError):
-        ElementSet.from_record(one(ISS_1, ISS_2).key, bytes(8) + b"\x02\x00text")
+        ElementSet.from_record(one(ISS_1, ISS_2).key, bytes(8) + b"\x06\x00text")
 
 
 # ---- Alpha-5 ----

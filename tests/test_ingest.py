@@ -83,7 +83,9 @@ def test_every_set_comes_back_byte_for_byte_with_its_source_and_lsn(db, files):
     assert {elset.source for elset in found} == {"test"}
     lsns = sorted(elset.lsn for elset in found)
     assert lsns[-1] == report.last_lsn
-    assert lsns == list(range(lsns[0], lsns[0] + len(found)))
+    assert len(set(lsns)) == len(lsns)
+    in_order = [elset.key[5:13] + elset.key[1:5] for elset in sorted(found, key=lambda e: e.lsn)]
+    assert in_order == [elset.key[5:13] + elset.key[1:5] for elset in parse(text)]
 
 
 def test_ingesting_twice_adds_nothing(db, files):
@@ -127,7 +129,8 @@ def test_each_source_keeps_its_own_copy(db, files):
 def test_a_batch_is_one_write_of_at_most_its_size(files):
     db = FakeDB()
     ingest(db, files(b"".join(text_of(*numbered(f"{n:05d}")) for n in range(10))), batch_sets=4)
-    assert db.batches == [4, 4, 2]
+    sets = [set(range(4)), set(range(4, 8)), {8, 9}]
+    assert [numbers for numbers in db.batches if numbers] == sets
 
 
 def test_progress_is_told_after_each_acknowledged_batch(db, files):
@@ -140,7 +143,8 @@ def test_progress_is_told_after_each_acknowledged_batch(db, files):
         progress=lambda so_far: seen.append((so_far.stored, so_far.last_lsn)),
     )
     assert [stored for stored, _ in seen] == [4, 8, 10]
-    assert seen[-1][1] == report.last_lsn == seen[0][1] + 6
+    assert seen[0][1] < seen[1][1] < seen[2][1] == report.last_lsn
+    assert report.last_lsn == max(elset.lsn for elset in Registry(db).elements())
 
 
 # ---- what is quarantined ----
@@ -305,11 +309,8 @@ def test_a_damaged_compressed_file_is_named_in_the_report(db, files, content):
 
 
 def test_an_input_that_is_not_there_is_named_and_the_others_are_read(db, files, tmp_path):
-    report = ingest(db, [tmp_path / "absent.tle", *files(GOOD), tmp_path])
-    assert [error.path for error in report.failures] == [
-        str(tmp_path / "absent.tle"),
-        str(tmp_path),
-    ]
+    report = ingest(db, [tmp_path / "absent.tle", *files(GOOD)])
+    assert [error.path for error in report.failures] == [str(tmp_path / "absent.tle")]
     assert report.stored == 1
     assert "No such file" in str(report.failures[0])
 
@@ -326,4 +327,8 @@ def test_quarantine_lines_are_json_and_keep_every_byte(files):
 def test_records_of_element_sets_keep_to_their_key_range(files):
     db = FakeDB()
     ingest(db, files(GOOD), source="a")
-    assert sorted(key[0] for key in db.pairs) == [keys.Kind.SOURCE, keys.Kind.ELEMENT_SET]
+    kinds = keys.Kind
+    assert sorted(key[0] for key in db.pairs) == [
+        kinds.SOURCE, kinds.DELIVERY, kinds.CONTENT, kinds.ELEMENT_SET, kinds.NEWEST,
+        kinds.DESIGNATOR, kinds.NAME,
+    ]  # fmt: skip

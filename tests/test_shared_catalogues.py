@@ -35,7 +35,7 @@ def test_every_real_set_is_stored_or_there_already_but_the_one_with_wrong_check_
     assert report.rules == {"checksum": DAMAGED}
     assert report.already_there == SETS - DIFFERENT
     with open(report.quarantine_path, "rb") as file:
-        (entry, _) = decode(file.read())
+        (entry,) = decode(file.read())
     assert b"\r\n1 27169U" in entry["raw"]
 
 

@@ -9,7 +9,8 @@ from support.tle import ISS_1, ISS_2, edited, numbered, rules, sealed, split, te
 
 from oor.native import ffi, lib
 from oor.registry import Rejected, Scanner, parse
-from oor.registry.parse import REASONS, RULES
+from oor.registry.rules import TLE_REASONS
+from oor.registry.tle_scan import RULES
 
 GOOD = text_of(ISS_1, ISS_2)
 NAMED = text_of("ISS (ZARYA)", ISS_1, ISS_2)
@@ -228,7 +229,7 @@ def test_every_change_of_a_check_digit_is_found(which):
 
 
 def test_every_rule_has_a_name_and_a_reason_and_the_numbers_stay():
-    assert set(RULES[1:]) == set(REASONS)
+    assert set(RULES[1:]) == set(TLE_REASONS)
     assert RULES == (
         "fine", "long-line", "text", "name-alone", "line-1-missing", "line-2-missing", "byte",
         "length", "checksum-missing", "column", "checksum", "catalog-number", "catalog-mismatch",

@@ -20,6 +20,8 @@ COMMANDS = {
     "latest": ("query", "Print the newest element set of each object."),
     "at": ("query", "Print the newest element set at or before a time."),
     "history": ("query", "Print all element sets of an object, oldest first."),
+    "export": ("export", "Write the catalogue as TLE, OMM, Arrow or Parquet."),
+    "convert": ("convert", "Convert element sets from any form to any other, without a store."),
     "stat": ("store", "Show what a store holds."),
     "recover": ("store", "Recover a store after a crash, or show what recovery would do."),
     "verify": ("store", "Read every byte of a store and say what is damaged; change nothing."),

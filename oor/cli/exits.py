@@ -11,7 +11,7 @@ INTERRUPTED = 130
 
 TABLE = {
     FINE: "fine",
-    REJECTS: "more rejects than --max-rejected allows, damage found, or a failed demonstration",
+    REJECTS: "more rejects than allowed, sets left out, damage found, or a failed demonstration",
     ERROR: "wrong usage, or an operation that could not be done",
     DAMAGED: "the store is damaged: an open refuses it",
     LOCKED: "another process has the store open",

@@ -40,13 +40,24 @@ class Limit(click.ParamType):  # type: ignore[type-arg]
     default="sync", show_default=True,
     help="When a batch is acknowledged: on stable storage, or logged.",
 )  # fmt: skip
+@click.option(
+    "--format", "form", type=click.Choice(["tle", "2le", "3le", "kvn", "xml", "json", "csv"]),
+    help="What the files are; without it their content tells.",
+)  # fmt: skip
+@click.option("--expected", type=int, help="How many sets each file has; else it is not whole.")
+@click.option("--strict", is_flag=True, help="Stop at the first reject.")
+@click.option("--again", is_flag=True, help="Read files that were delivered whole before, too.")
 @click.option("--max-rejected", type=Limit(), help="Exit with 1 if more than this was rejected.")
 @json_option
 def ingest(
-    db: str, files: tuple[str, ...], source: str | None, durability: str,
-    max_rejected: tuple[float, bool] | None, as_json: bool,
+    db: str, files: tuple[str, ...], source: str | None, durability: str, form: str | None,
+    expected: int | None, strict: bool, again: bool, max_rejected: tuple[float, bool] | None,
+    as_json: bool,
 ) -> int:  # fmt: skip
-    """Store the element sets of FILES (TLE and 3LE; plain, .gz, .xz; - is standard input) in DB.
+    """Store the element sets of FILES in DB: TLE, 3LE, or OMM as KVN, XML, JSON and CSV.
+
+    Files may be plain, gzip, xz or zip; a directory is all files below it; - is standard input. A
+    file that was stored whole before is skipped, and one that was left in the middle is resumed.
 
     A set that is there already is not stored again; a different one of the same object and epoch is
     kept beside it. What is no element set goes to DB.quarantine.jsonl, byte for byte, with the
@@ -55,7 +66,10 @@ def ingest(
     with oor.open(db, durability=durability) as store:
         tell_recovery(store)
         with _watched(store, files) as progress:
-            report = ingest_files(store, files, source=source, progress=progress)
+            report = ingest_files(
+                store, files, source=source, format=form, progress=progress, expected=expected,
+                strict=strict, again=again,
+            )  # fmt: skip
         durable = store.sync()
     over = max_rejected is not None and _is_over(report, *max_rejected)
     if as_json:
@@ -115,6 +129,11 @@ def _print(report: IngestReport, durable: int) -> None:
         f"{count(len(report.files), 'file')}, {size(report.size)} in {report.seconds:.2f} s:"
         f" {rate:,.0f} sets/s; durable up to LSN {durable:,}"
     )
+    for file in report.files:
+        if file.skipped:
+            print(f"skipped {file.path}: delivery {file.delivery_id} has all of it")
+        elif file.resumed_at is not None:
+            print(f"resumed {file.path} at byte {file.resumed_at:,}")
     if report.quarantined:
         rules = ", ".join(f"{rule} {number:,}" for rule, number in report.rules.most_common())
         print(f"rejected by rule: {rules}")

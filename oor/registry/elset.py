@@ -1,69 +1,91 @@
-"""One element set: its original lines, and its fields decoded from them on demand, exactly.
+"""One element set: its original record, and its fields decoded from it on demand, exactly.
 
 Field names and units are those of the CCSDS Orbit Mean-Elements Message, in lower case: degrees,
 turns a day and its powers, B* in inverse Earth radii. Numbers are Decimals with the digits of the
-text.
+text. What a set is read from, lines (`tle_set`) or a message (`omm.set`), makes no difference.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from oor.errors import FormatError
+from oor.errors import FormatError, LimitError
+from oor.registry import tle_write
+from oor.registry.formats import Format, format_of
 from oor.registry.keys import ElsetKey
+from oor.registry.omm import model
+from oor.registry.omm.forms import FORMS
 
-FORMAT_TEXT = 1
-"""The only format of a stored value so far: lines of text, byte for byte."""
 FLAG_NAMED = 1
 VALUE_HEADER_SIZE = 10
 
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
-_TRAILING = b" \t\r\n\\"
+_OTHER_NUMBERS = frozenset(model.NUMBERS) - {*model.WHOLE, "NORAD_CAT_ID"}
+
+Maker = Callable[[bytes, bytes, int, str | None, int], "ElementSet"]
+_makers: dict[int, Maker] = {}
+
+
+def register(form: Format, maker: Maker) -> None:
+    """Let `ElementSet.from_record` make sets of this format."""
+    _makers[form] = maker
 
 
 @dataclass(frozen=True, slots=True)
 class ElementSet:
-    """A set that has passed every check of the scanner. Immutable; a field costs about 2 us.
+    """A set that has passed every check of its format. Immutable.
 
-    `text` is the original: name line if there was one, two element lines, line ends, byte for byte.
-    `source` is None where no source was named; `lsn` is 0 for a set that was parsed and not stored.
+    `text` is the original record, byte for byte, and `format` says how to read it. `source` is None
+    where no source was named; `lsn` is 0 for a set that was parsed and not stored. Every field of
+    the standard is an attribute by its lower-case name: None where the record has none, text, or a
+    number (int or exact Decimal).
     """
 
     key: bytes
     text: bytes = field(repr=False)
-    named: bool = field(repr=False)
     source: str | None = None
     lsn: int = 0
 
-    @classmethod
-    def from_record(cls, key: bytes, value: bytes, source: str | None = None) -> ElementSet:
+    @staticmethod
+    def from_record(key: bytes, value: bytes, source: str | None = None) -> ElementSet:
         """The set of one stored pair. Raises FormatError for a value of a later format."""
-        if len(value) <= VALUE_HEADER_SIZE or value[8] != FORMAT_TEXT:
+        maker = _makers.get(value[8]) if len(value) > VALUE_HEADER_SIZE else None
+        if maker is None:
             raise FormatError(
                 f"the record {key.hex()} is of a format that this build does not read"
             )
         lsn = int.from_bytes(value[:8], "little")
-        return cls(key, value[VALUE_HEADER_SIZE:], bool(value[9] & FLAG_NAMED), source, lsn)
+        return maker(key, value[VALUE_HEADER_SIZE:], value[9], source, lsn)
 
-    # ---- lines ----
+    # ---- the record ----
+
+    @property
+    def format(self) -> Format:
+        """How `text` is to be read."""
+        raise NotImplementedError
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Every value by its upper-case CCSDS name, as text; what is absent is no entry."""
+        raise NotImplementedError
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Name line (if any) and element lines, without what trails them; never blank lines."""
-        stripped = (line.rstrip(_TRAILING) for line in self.text.split(b"\n"))
-        return tuple(_decode(line) for line in stripped if line)
+        """Name line (if any) and element lines. Raises LimitError where no TLE can hold the set."""
+        return tuple(self.to_tle().splitlines())
 
     @property
     def line1(self) -> str:
-        """The first element line, 69 columns."""
+        """The first element line, 69 columns. Raises LimitError as `lines` does."""
         return self.lines[-2]
 
     @property
     def line2(self) -> str:
-        """The second element line, 69 columns."""
+        """The second element line, 69 columns. Raises LimitError as `lines` does."""
         return self.lines[-1]
 
     # ---- identity ----
@@ -85,107 +107,147 @@ class ElementSet:
 
     @property
     def digest(self) -> int:
-        """64-bit digest of the element fields' text; the name line has no part in it."""
+        """64-bit digest of the element fields; the name has no part in it."""
         return ElsetKey.decode(self.key).digest
 
     @property
     def object_name(self) -> str | None:
-        """The name line without a leading "0 "; None if there is no name line."""
-        if not self.named:
-            return None
-        name = self.lines[0]
-        return name[2:].strip() if name.startswith("0 ") else name.strip()
+        """The name; None if there is none."""
+        return self.fields.get("OBJECT_NAME")
 
     @property
     def object_id(self) -> str | None:
-        """International designator as "1998-067A"; None where the columns are blank.
-
-        Columns that do not follow the pattern come back as they stand, without blanks around.
-        """
-        text = self.line1[9:17].strip()
-        if len(text) < 6 or not text[:5].isdigit() or " " in text:
-            return text or None
-        return f"{_full_year(int(text[:2]))}-{text[2:5]}{text[5:]}"
+        """International designator, as "1998-067A" if it follows the pattern; None: none."""
+        return self.fields.get("OBJECT_ID")
 
     @property
-    def classification_type(self) -> str:
-        """U, C or S; a space where the column is blank."""
-        return self.line1[7]
+    def classification_type(self) -> str | None:
+        """U, C or S; a space where the column of a TLE is blank."""
+        return self.fields.get("CLASSIFICATION_TYPE")
 
     # ---- elements ----
 
     @property
     def mean_motion_dot(self) -> Decimal:
         """First derivative of the mean motion divided by two, turns a day squared."""
-        return Decimal(self.line1[33:43].strip())
+        return Decimal(self.fields["MEAN_MOTION_DOT"])
 
     @property
-    def mean_motion_ddot(self) -> Decimal:
-        """Second derivative of the mean motion divided by six, turns a day cubed."""
-        return _scaled(self.line1[44:52])
+    def mean_motion_ddot(self) -> Decimal | None:
+        """Second derivative of the mean motion divided by six, turns a day cubed; None: AGOM."""
+        return self._number("MEAN_MOTION_DDOT")
 
     @property
-    def bstar(self) -> Decimal:
-        """Drag term B*, inverse Earth radii."""
-        return _scaled(self.line1[53:61])
+    def bstar(self) -> Decimal | None:
+        """Drag term B*, inverse Earth radii; None for a set that has BTERM."""
+        return self._number("BSTAR")
 
     @property
     def ephemeris_type(self) -> int | None:
-        """0 for SGP4; None where the column is blank."""
-        return _whole(self.line1[62])
+        """0 for SGP4, 4 for SGP4-XP; None where the record does not say."""
+        return self._whole("EPHEMERIS_TYPE")
 
     @property
     def element_set_no(self) -> int | None:
-        """0 to 9999; not a version, it wraps. None where the columns are blank."""
-        return _whole(self.line1[64:68])
+        """0 to 9999 in TLEs; not a version, it wraps. None where the record does not say."""
+        return self._whole("ELEMENT_SET_NO")
 
     @property
     def inclination(self) -> Decimal:
         """Degrees, 0 to 180."""
-        return Decimal(self.line2[8:16].strip())
+        return Decimal(self.fields["INCLINATION"])
 
     @property
     def ra_of_asc_node(self) -> Decimal:
         """Right ascension of the ascending node, degrees."""
-        return Decimal(self.line2[17:25].strip())
+        return Decimal(self.fields["RA_OF_ASC_NODE"])
 
     @property
     def eccentricity(self) -> Decimal:
-        """0 to 0.9999999."""
-        return Decimal("0." + self.line2[26:33].replace(" ", "0"))
+        """At least 0 and below 1."""
+        return Decimal(self.fields["ECCENTRICITY"])
 
     @property
     def arg_of_pericenter(self) -> Decimal:
         """Degrees."""
-        return Decimal(self.line2[34:42].strip())
+        return Decimal(self.fields["ARG_OF_PERICENTER"])
 
     @property
     def mean_anomaly(self) -> Decimal:
         """Degrees."""
-        return Decimal(self.line2[43:51].strip())
+        return Decimal(self.fields["MEAN_ANOMALY"])
 
     @property
     def mean_motion(self) -> Decimal:
         """Turns a day."""
-        return Decimal(self.line2[52:63].strip())
+        return Decimal(self.fields["MEAN_MOTION"])
 
     @property
     def rev_at_epoch(self) -> int | None:
-        """Turn number at epoch, 0 to 99999; None where the columns are blank."""
-        return _whole(self.line2[63:68])
+        """Turn number at epoch; None where the record does not say."""
+        return self._whole("REV_AT_EPOCH")
+
+    def __getattr__(self, name: str) -> Any:
+        """The fields that only messages have, by their lower-case names: text, Decimal or None."""
+        upper = name.upper()
+        if name == upper or upper not in model.PLACE:
+            raise AttributeError(f"an element set has no field {name!r}", name=name, obj=self)
+        return self._number(upper) if upper in _OTHER_NUMBERS else self.fields.get(upper)
+
+    # ---- out ----
+
+    def to_tle(
+        self, form: str = "tle", *, number: int | None = None, rounded: bool = False
+    ) -> str:
+        """The set as lines: "tle" with its bare name, "2le" without, "3le" with "0 NAME".
+
+        Original lines come back as they are. A message is written in the usual layout, in Alpha-5
+        from number 100,000 on. Raises LimitError, which says what does not fit, where a TLE cannot
+        hold the set without a loss; `rounded` rounds what has too many digits, and `number` is a
+        stand-in for a catalog number that has too many.
+        """
+        if self.format is Format.TLE and number is None:
+            one, two = self.lines[-2:]
+        else:
+            one, two = tle_write.element_lines(self, number=number, rounded=rounded)
+        return tle_write.text(self.object_name, one, two, form)
+
+    def to_omm(self, form: str = "kvn") -> str:
+        """The set as a message: "kvn", "xml" (a document), "json" (an object) or "csv" (two rows).
+
+        No digit is lost, and values of user-defined names come along. Raises LimitError for another
+        form. Where a TLE has no value for what a message must have, that is SGP4's: EARTH, TEME,
+        UTC; CREATION_DATE and ORIGINATOR are empty.
+        """
+        wanted = format_of(form)
+        if wanted is Format.TLE:
+            raise LimitError("an OMM is kvn, xml, json or csv; to_tle writes TLEs")
+        return FORMS[wanted].write(self.fields)
 
     def to_dict(self) -> dict[str, Any]:
-        """All fields in a fixed order, ready for json.dumps.
+        """All fields in a fixed order, ready for json.dumps; those that only messages have, behind.
 
-        Decimals become floats: no field has more than 11 digits, so their text reads back the same.
+        Decimals become floats where a float's text reads back as the same number, else text.
         """
         result: dict[str, Any] = {name: getattr(self, name) for name in _FIELDS}
         result["epoch"] = self.epoch.isoformat(timespec="microseconds").replace("+00:00", "Z")
         for name, value in result.items():
             if isinstance(value, Decimal):
-                result[name] = float(value)
-        result["lines"] = list(self.lines)
+                result[name] = _plain(value)
+        if self.format is Format.TLE:
+            result["lines"] = list(self.lines)
+        else:
+            result["format"] = self.format.word
+            result["other"] = {n: v for n, v in self.fields.items() if n.lower() not in result}
         return result
+
+    def _number(self, name: str) -> Decimal | None:
+        text = self.fields.get(name)
+        return None if text is None else Decimal(text)
+
+    def _whole(self, name: str) -> int | None:
+        text = self.fields.get(name)
+        return None if text is None else int(text)
 
 
 _FIELDS = (
@@ -196,23 +258,6 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def _decode(line: bytes) -> str:
-    """Names are UTF-8 or, where that fails, Latin-1; element lines are ASCII."""
-    try:
-        return line.decode("utf-8")
-    except UnicodeDecodeError:
-        return line.decode("latin-1")
-
-
-def _full_year(year: int) -> int:
-    return year + (1900 if year >= 57 else 2000)
-
-
-def _whole(text: str) -> int | None:
-    return int(text) if text.strip() else None
-
-
-def _scaled(text: str) -> Decimal:
-    """Eight columns: sign, five digits behind an implied point, signed exponent of ten."""
-    exponent = text[6:8].replace(" ", "+", 1)
-    return Decimal(f"{text[0].strip()}.{text[1:6]}E{exponent}")
+def _plain(value: Decimal) -> float | str:
+    number = float(value)
+    return number if Decimal(repr(number)) == value else str(value)

@@ -1,88 +1,52 @@
-"""Files of element sets into a database: each set once, each reject kept, and the count balanced.
+"""Inputs of element sets into a database: each set once, each reject kept, and the count balanced.
 
-file -> chunks (sources) -> batches (parse) -> which are new? (get_many) -> write_columns
-                                           `-> rejects -> quarantine file
+path -> inputs -> chunks (sources) -> batches (parse) -> which are new? (get_many) -> one write of
+                                                     |      sets, labels and the delivery so far
+                                                     `-> rejects -> quarantine file
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 from oor.errors import OorError
 from oor.registry import sources
-from oor.registry.parse import BATCH_SETS, Batch, Scanner
+from oor.registry.delivery import Delivery, by_content, content_pair, next_id
+from oor.registry.formats import Format, format_of, looked_at
+from oor.registry.index import changed, is_open, new_labels, record
+from oor.registry.keys import OPEN_KEY
+from oor.registry.parse import AnyBatch, AnyScanner, scanner_of
 from oor.registry.quarantine import Quarantine, default_path
 from oor.registry.registry import Registry
-from oor.registry.store import Store
+from oor.registry.report import FileReport, IngestReport
+from oor.registry.rules import Rejected
+from oor.registry.sources import Input, Stamp
+from oor.registry.store import Pairs, Store
+from oor.registry.tle_scan import BATCH_SETS, Columns, Known, NewestTable
+
+ABSENT_SIZE = 0xFFFFFFFF
 
 
 class ImbalanceError(OorError):
     """What was read is not what was stored, there already or quarantined: a defect of oor."""
 
 
-@dataclass(slots=True)
-class FileReport:
-    """What became of one input. Always: read == stored + already_there + quarantined.
+class StrictError(OorError):
+    """A strict ingest met a reject; `rejected` is it. What came before it is stored."""
 
-    `read` counts sets and rejects, `size` bytes uncompressed. `failure` says why an input could not
-    be read to its end; what came before that is counted as usual.
-    """
+    rejected: Rejected
 
-    path: str
-    read: int = 0
-    stored: int = 0
-    already_there: int = 0
-    quarantined: int = 0
-    size: int = 0
-    failure: sources.InputError | None = None
-
-
-@dataclass(slots=True)
-class IngestReport:
-    """What became of all inputs of one ingest, so far or at its end."""
-
-    source: str | None
-    quarantine_path: str
-    files: list[FileReport] = field(default_factory=list)
-    rules: Counter[str] = field(default_factory=Counter)
-    """Rejects by rule id."""
-    last_lsn: int = 0
-    """Of the last batch acknowledged; 0 before the first."""
-    seconds: float = 0.0
-
-    @property
-    def read(self) -> int:
-        """Sets and rejects found in the inputs."""
-        return sum(file.read for file in self.files)
-
-    @property
-    def stored(self) -> int:
-        """Sets that were new."""
-        return sum(file.stored for file in self.files)
-
-    @property
-    def already_there(self) -> int:
-        """Sets that the database, or an earlier line of the inputs, had."""
-        return sum(file.already_there for file in self.files)
-
-    @property
-    def quarantined(self) -> int:
-        """Rejects, now in the quarantine file."""
-        return sum(file.quarantined for file in self.files)
-
-    @property
-    def size(self) -> int:
-        """Bytes read, uncompressed."""
-        return sum(file.size for file in self.files)
-
-    @property
-    def failures(self) -> list[sources.InputError]:
-        """Inputs that could not be read to their end."""
-        return [file.failure for file in self.files if file.failure is not None]
+    @classmethod
+    def of(cls, rejected: Rejected, path: str) -> StrictError:
+        """The error of a reject."""
+        error = cls(f"refused: {rejected.reason}", path=path, offset=rejected.offset)
+        error.rejected = rejected
+        return error
 
 
 def ingest(
@@ -90,87 +54,299 @@ def ingest(
     paths: Iterable[str | os.PathLike[str]],
     *,
     source: str | None = None,
+    format: str | Format | None = None,
     durability: str | None = None,
     batch_sets: int = BATCH_SETS,
     progress: Callable[[IngestReport], object] | None = None,
     quarantine: str | os.PathLike[str] | None = None,
+    expected: int | None = None,
+    strict: bool = False,
+    again: bool = False,
 ) -> IngestReport:
     """Store every element set of `paths` that is not there yet; "-" is standard input.
 
-    A batch of up to `batch_sets` sets is one atomic write. `progress` is called with the report so
-    far after each batch is acknowledged. Lines that do not parse go to `quarantine` (default:
-    beside the database); an input that cannot be read is named in the report. Neither ends the run.
+    A path is a file (plain, gzip, xz or zip), or a directory of them. Each input is a delivery; one
+    that is there whole already is skipped, unless `again`, and one that was left in the middle is
+    resumed there. `format` names the format of all inputs; None: their content tells. `expected` is
+    the number of sets of each input, if that is known: with another it is not whole.
 
-    Raises what the database raises, StorageError for the quarantine file, and ImbalanceError should
-    the counts not add up. One ingest at a time a database: two at once may both count one set.
-    Cost: about 0.4 us a set beside the database's own; memory for one chunk and one batch.
+    A batch of up to `batch_sets` sets is one atomic write. `progress` is called with the report so
+    far after each batch is acknowledged. What does not parse goes to `quarantine` (default: beside
+    the database); an input that cannot be read is named in the report. Neither ends the run, unless
+    `strict`: the first reject then raises StrictError.
+
+    Raises what the database raises, StorageError for the quarantine file, LimitError for an unknown
+    format, and ImbalanceError should the counts not add up. One ingest at a time a database: two at
+    once may both count one set. Cost: about 0.5 us a set of TLE and 50 us a message beside the
+    database's own; memory for one chunk and one batch.
     """
-    started = time.perf_counter()
+    form = None if format is None else format_of(format)
     path = default_path(db.path) if quarantine is None else os.fspath(quarantine)
     report = IngestReport(source, path)
-    source_id = Registry(db).source_id(source, durability=durability)
+    run = _Run(db, report, source, form, durability, batch_sets, progress, expected, strict, again)
     with Quarantine(path) as rejects:
-        for name in map(str, paths):
-            file = FileReport(name)
-            report.files.append(file)
-            scanner = Scanner(batch_sets)
-            for batch in scanner.batches(_until_failure(file)):
-                rejects.add(batch.rejected, file=name, source=source)
-                file.quarantined += len(batch.rejected)
-                report.rules.update(one.rule for one in batch.rejected)
-                lsn, stored = _store(db, batch, source_id, durability)
-                file.stored += stored
-                file.already_there += batch.count - stored
-                file.read += batch.count + len(batch.rejected)
-                report.last_lsn = lsn or report.last_lsn
-                report.seconds = time.perf_counter() - started
-                if progress is not None:
-                    progress(report)
-            _check_balance(file, scanner)
-    report.seconds = time.perf_counter() - started
+        for name in paths:
+            for one in sources.inputs(os.fspath(name)):
+                run.take(one, rejects)
+    report.seconds = time.perf_counter() - run.started
     return report
 
 
-def _until_failure(file: FileReport) -> Iterator[bytes]:
-    """The chunks of an input; a failure ends them as the end of the file does, and is noted."""
-    try:
-        for chunk in sources.chunks(file.path):
-            file.size += len(chunk)
-            yield chunk
-    except sources.InputError as error:
-        file.failure = error
+class _Run:
+    """One call of `ingest`: what it was asked for, and where it stands."""
+
+    def __init__(
+        self, db: Store, report: IngestReport, source: str | None, form: Format | None,
+        durability: str | None, batch_sets: int, progress: Callable[[IngestReport], object] | None,
+        expected: int | None, strict: bool, again: bool,
+    ) -> None:  # fmt: skip
+        self.started = time.perf_counter()
+        self._db = db
+        self._report = report
+        self._source = source
+        self._form = form
+        self._durability = durability
+        self._batch_sets = batch_sets
+        self._progress = progress
+        self._expected = expected
+        self._strict = strict
+        self._again = again
+        self._registry = Registry(db)
+        self._source_id = self._registry.source_id(source, durability=durability)
+        self._known = Known()
+        self._next_id: int | None = None
+        # A run that did not end has left the index of newest sets behind what is stored.
+        self._behind = is_open(db)
+
+    def take(self, one: Input, rejects: Quarantine) -> None:
+        """Deliver one input, or what is left of it."""
+        file = FileReport(one.name)
+        self._report.files.append(file)
+        stamp = one.stamp()
+        try:
+            sha256 = one.sha256()
+        except sources.InputError as error:
+            file.failure = error
+            return
+        before = None
+        if sha256 is not None and not self._again:
+            before = by_content(self._db, one.identity(sha256), self._source_id)
+        if before is not None and before.whole:
+            file.skipped = True
+            _copy(before, file)
+            self._report.rules.update(before.rules)
+            return
+        work = _Delivering(self, one, file, sha256, stamp, before)
+        work.run(rejects)
+
+    def delivery_id(self) -> int:
+        """The id of the next delivery. Only the first is looked for: a scan orders the memtable."""
+        self._next_id = next_id(self._db) if self._next_id is None else self._next_id + 1
+        return self._next_id
+
+    def told(self) -> None:
+        """Tell the caller how far it is."""
+        self._report.seconds = time.perf_counter() - self.started
+        if self._progress is not None:
+            self._progress(self._report)
 
 
-def _store(db: Store, batch: Batch, source_id: int, durability: str | None) -> tuple[int, int]:
-    """Write the sets of a batch that are new; returns the last LSN (0: none) and their count."""
-    if not batch.count:
-        return 0, 0
-    names = batch.keys(source_id)
-    found = list(db.get_many(names))
-    keep: bytes | None = None
-    if found.count(None) < len(names) or len(set(names)) < len(names):
-        seen: set[bytes] = set()
+class _Delivering:
+    """One input on its way into the database."""
+
+    def __init__(
+        self, run: _Run, one: Input, file: FileReport, sha256: str | None, stamp: Stamp,
+        before: Delivery | None,
+    ) -> None:  # fmt: skip
+        self._stamp = stamp
+        self._run = run
+        self._input = one
+        self._file = file
+        self._sha256 = sha256
+        self._hash = hashlib.sha256() if sha256 is None else None
+        self._before = before if before is not None and before.state is not None else None
+        self._delivery: Delivery
+        self._scanner: AnyScanner
+        self._newest = NewestTable()
+        self._begun = self._before is not None
+
+    def run(self, rejects: Quarantine) -> None:
+        """Read, store and count, to the end of the input or to where it fails."""
+        chunks = self._open()
+        for batch in self._scanner.batches(chunks):
+            fault = batch.rejected[0] if batch.rejected and self._run._strict else None
+            refused = batch.rejected if fault is None else [fault]
+            rejects.add(refused, file=self._file.path, source=self._run._source)
+            if fault is not None:
+                self._store(batch, _before(batch, fault), refused)
+                raise StrictError.of(fault, self._file.path)
+            self._store(batch, None, refused)
+            self._run.told()
+        _check_balance(self._file, self._scanner)
+        self._finish()
+
+    def _open(self) -> Iterator[bytes]:
+        """Begin the delivery, or take it up where it was left; returns what is left to read."""
+        run, before = self._run, self._before
+        if before is not None and before.state is not None:
+            self._delivery = before
+            self._scanner = scanner_of(format_of(before.format), run._batch_sets)
+            self._scanner.restore(before.state)
+            self._file.resumed_at = self._scanner.offset
+            run._report.rules.update(before.rules)
+            _copy(before, self._file)
+            return self._until_failure(self._scanner.offset)
+        form, chunks = run._form, self._until_failure(0)
+        if form is None:
+            form, chunks = looked_at(chunks)
+        self._scanner = scanner_of(form, run._batch_sets)
+        self._delivery = Delivery(
+            run.delivery_id(), run._source, self._file.path, self._sha256, form.word, time.time(),
+            expected=run._expected,
+        )  # fmt: skip
+        self._file.delivery_id, self._file.format = self._delivery.id, form.word
+        return chunks
+
+    def _until_failure(self, skip: int) -> Iterator[bytes]:
+        """The chunks of the input; a failure ends them as the end of it does, and is noted."""
+        try:
+            for chunk in self._input.chunks(skip=skip, since=self._stamp):
+                self._file.size += len(chunk)
+                if self._hash is not None:
+                    self._hash.update(chunk)
+                yield chunk
+        except sources.InputError as error:
+            self._file.failure = error
+
+    def _store(self, batch: AnyBatch, limit: int | None, refused: list[Rejected]) -> None:
+        """Write the sets of a batch that are new, the first `limit` of them if that is given."""
+        run, file = self._run, self._file
+        count = batch.count if limit is None else limit
+        names = batch.keys(run._source_id) if batch.count else []
+        keep, fresh = self._kept(names, count)
+        rules = Counter(one.rule for one in refused)
+        run._report.rules.update(rules)
+        file.stored += fresh
+        file.already_there += count - fresh
+        file.quarantined += len(refused)
+        file.read += count + len(refused)
+        if not fresh and not refused:
+            return
+        pairs: Pairs = []
+        if fresh:
+            marks = batch.marks(keep, run._known, self._newest)
+            pairs = new_labels(run._db, names, marks, batch)
+        if limit is None:
+            # A strict stop leaves the state of the last whole batch: nothing is passed over.
+            self._delivery.rules.update(rules)
+            self._note()
+            self._delivery.state = self._scanner.state()
+        if not self._begun:
+            pairs.extend(self._beginning())
+        pairs.insert(0, self._delivery.to_pair(len(pairs) + fresh))
+        columns = batch.columns(run._source_id, keep) if fresh else None
+        lsn = self._write(pairs, columns)
+        self._delivery.wrote(lsn - len(pairs) - fresh + 1, lsn)
+        if fresh:
+            run._report.last_lsn = lsn
+
+    def _kept(self, names: list[bytes], count: int) -> tuple[bytes | None, int]:
+        """Which of the first `count` sets are new (None: all of the batch), and how many."""
+        if not names:
+            return None, 0
+        found = self._run._db.get_many(names)
+        seen: set[bytes] = set(names)
+        if len(seen) == len(names) == count and not any(found):
+            return None, count
+        seen.clear()
         flags = bytearray(len(names))
-        for index, (name, value) in enumerate(zip(names, found, strict=True)):
+        for index, (name, value) in enumerate(zip(names[:count], found, strict=False)):
             if value is None and name not in seen:
                 seen.add(name)
                 flags[index] = 1
-        if not seen:
-            return 0, 0
-        keep = bytes(flags)
-    columns = batch.columns(source_id, keep)
-    lsn = db.write_columns(
-        columns.keys,
-        columns.key_sizes,
-        columns.values,
-        columns.value_sizes,
-        stamp=True,
-        durability=durability,
-    )
-    return lsn, len(columns.key_sizes)
+        return bytes(flags), len(seen)
+
+    def _note(self) -> None:
+        """The delivery's counts are the file's."""
+        for name in ("read", "stored", "already_there", "quarantined", "size"):
+            setattr(self._delivery, name, getattr(self._file, name))
+        self._delivery.size = self._scanner.offset
+
+    def _beginning(self) -> Pairs:
+        """What the first write of a delivery says besides."""
+        self._begun = True
+        number = self._delivery.id
+        pairs: Pairs = [(OPEN_KEY, record(number.to_bytes(4, "big")))]
+        if self._sha256 is not None:
+            identity = self._input.identity(self._sha256)
+            pairs.append(content_pair(identity, self._run._source_id, number))
+        return pairs
+
+    def _finish(self) -> None:
+        """Bring the index of newest sets up to date, and say whether all of the input is there."""
+        run, delivery, file = self._run, self._delivery, self._file
+        self._note()
+        delivery.finished = time.time()
+        if self._hash is not None:
+            delivery.sha256 = self._hash.hexdigest()
+        delivery.state = None
+        if file.failure is not None:
+            delivery.failure = str(file.failure)
+        elif self._scanner.cut:
+            file.failure = sources.InputError(
+                "the input ends before all that it opened is closed",
+                path=file.path, offset=self._scanner.offset,
+            )  # fmt: skip
+            delivery.failure = str(file.failure)
+        elif delivery.expected not in (None, delivery.read):
+            delivery.failure = f"{delivery.expected} were expected and {delivery.read} were read"
+        newest = self._all_newest() if run._behind else self._newest.keys(run._source_id)
+        pairs = list(changed(run._db, newest))
+        for part in pairs[:-1]:
+            self._write(part, None)
+        last = [*(pairs[-1] if pairs else []), delivery.to_pair()]
+        if not self._begun:
+            last.extend(self._beginning()[1:])
+        self._write([*last, (OPEN_KEY, None)], None)
+        run._behind = False
+
+    def _all_newest(self) -> dict[bytes, bytes]:
+        """The key of every object's newest set, looked for anew."""
+        return {elset.key[1:5]: elset.key for elset in self._run._registry.walk_latest()}
+
+    def _write(self, pairs: Pairs, columns: Columns | None) -> int:
+        """One atomic write of records and, behind them, of sets; returns the last LSN."""
+        names = b"".join([key for key, _ in pairs])
+        values = bytearray().join([value for _, value in pairs if value is not None])
+        name_sizes = array("I", [len(key) for key, _ in pairs])
+        value_sizes = array(
+            "I", [ABSENT_SIZE if value is None else len(value) for _, value in pairs]
+        )
+        if columns is not None:
+            names += columns.keys
+            values += columns.values
+            name_sizes.extend(columns.key_sizes)
+            value_sizes.extend(columns.value_sizes)
+        return self._run._db.write_columns(
+            names, name_sizes, values, value_sizes, stamp=True, durability=self._run._durability
+        )
 
 
-def _check_balance(file: FileReport, scanner: Scanner) -> None:
+def _copy(delivery: Delivery, file: FileReport) -> None:
+    """The counts of a delivery as those of its file."""
+    file.delivery_id, file.format = delivery.id, delivery.format
+    for name in ("read", "stored", "already_there", "quarantined", "size"):
+        setattr(file, name, getattr(delivery, name))
+    if file.skipped:
+        file.stored, file.already_there = 0, delivery.stored + delivery.already_there
+
+
+def _before(batch: AnyBatch, fault: Rejected) -> int:
+    """How many sets of a batch lie before a reject."""
+    return sum(offset < fault.offset for offset in batch.offsets())
+
+
+def _check_balance(file: FileReport, scanner: AnyScanner) -> None:
     """Compare counts that were made apart: the scanner's, this module's, and the bytes read."""
     found = scanner.set_count + scanner.reject_count
     accounted = file.stored + file.already_there + file.quarantined

@@ -1,11 +1,11 @@
 """The quarantine file: what an ingest refused, one JSON object a line, nothing dropped.
 
     {"file": ..., "source": ..., "rule": ..., "reason": ..., "line": n, "fault_line": n,
-     "column": n, "offset": n, "size": n, "raw": "..."}
+     "column": n, "offset": n, "size": n, "raw": "..."}                  and "field" of a message
 
 `raw` holds the bytes as Latin-1 text, one character a byte, so it stays readable and reads back
 exactly: json.loads(line)["raw"].encode("latin-1"). Lines are appended; an ingest that is repeated
-appends again.
+finds its own among the last 64 MiB and does not append them again.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from oor import native
-from oor.registry.parse import Rejected
+from oor.registry.rules import Rejected
+
+_LOOK_BACK = 64 << 20
+_PART = 4 << 20
+_SEEN_MAX = 1_000_000
 
 
 def default_path(db_path: str) -> str:
@@ -27,12 +31,13 @@ def default_path(db_path: str) -> str:
 class Quarantine:
     """Appends to one quarantine file, which is made with the first reject and not before."""
 
-    __slots__ = ("_end", "_file", "path")
+    __slots__ = ("_end", "_file", "_seen", "path")
 
     def __init__(self, path: str) -> None:
         self.path = path
         self._file: native.File | None = None
         self._end = 0
+        self._seen: set[int] = set()
 
     def __enter__(self) -> Quarantine:
         return self
@@ -41,23 +46,28 @@ class Quarantine:
         self.close()
 
     def add(self, rejected: Iterable[Rejected], *, file: str, source: str | None) -> None:
-        """Append rejects. Raises StorageError; written is not yet durable, see `close`."""
+        """Append those rejects that are not there, and make them durable. Raises StorageError."""
         lines = [encode(one, file=file, source=source) for one in rejected]
         if not lines:
             return
         if self._file is None:
             self._open()
         assert self._file is not None
-        data = b"".join(lines)
+        fresh = [line for line in lines if hash(line) not in self._seen]
+        if not fresh:
+            return
+        if len(self._seen) < _SEEN_MAX:
+            self._seen.update(map(hash, fresh))
+        data = b"".join(fresh)
         self._file.write(data, self._end)
+        self._file.sync()
         self._end += len(data)
 
     def close(self) -> None:
-        """Make what was added durable and close."""
+        """Make the file's name durable and close."""
         file, self._file = self._file, None
         if file is not None:
-            with file:
-                file.sync()
+            file.close()
             native.sync_dir(os.path.dirname(os.path.abspath(self.path)))
 
     def _open(self) -> None:
@@ -68,6 +78,19 @@ class Quarantine:
         if self._end and file.read(1, self._end - 1) != b"\n":
             file.write(b"\n", self._end)
             self._end += 1
+        self._seen = set(map(hash, _last_lines(file, self._end)))
+
+
+def _last_lines(file: native.File, size: int) -> Iterator[bytes]:
+    """The whole lines of the last _LOOK_BACK bytes, with their ends."""
+    at = max(0, size - _LOOK_BACK)
+    rest, first = b"", at > 0
+    while at < size:
+        part = file.read(min(_PART, size - at), at)
+        at += len(part)
+        *lines, rest = (rest + part).split(b"\n")
+        yield from (line + b"\n" for line in lines[first:])
+        first = False
 
 
 def encode(rejected: Rejected, *, file: str, source: str | None) -> bytes:
@@ -84,6 +107,8 @@ def encode(rejected: Rejected, *, file: str, source: str | None) -> bytes:
         "size": len(rejected.raw),
         "raw": rejected.raw.decode("latin-1"),
     }
+    if rejected.field:
+        fields["field"] = rejected.field
     return json.dumps(fields, ensure_ascii=True).encode("ascii") + b"\n"
 
 

@@ -1,49 +1,71 @@
-"""Questions to a catalogue of element sets: the newest, the one at a time, the history.
-
-The order of an object's sets is total: by epoch, and sets of one epoch by LSN, so the last ingested
-wins.
-"""
+"""The registry of one database: its sources, its deliveries, and the questions one can ask it."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from oor.errors import CorruptionError, FormatError, LimitError
 from oor.registry import keys
+from oor.registry.delivery import Delivery, deliveries
 from oor.registry.elset import ElementSet
+from oor.registry.questions import Accept, Questions
 from oor.registry.store import Reader, Store
 
-Moment = datetime | int
-"""An aware datetime, or microseconds since 1970-01-01 UTC."""
-
-_EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
 _SOURCE_FORMAT = 1
-_SKIP_AFTER = 64
 
 
-def microseconds(moment: Moment) -> int:
-    """Microseconds since 1970-01-01 UTC. Raises ValueError for a datetime without a zone."""
-    if isinstance(moment, int):
-        return moment
-    if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; epochs are UTC")
-    return (moment - _EPOCH_0) // _MICROSECOND
-
-
-class Registry:
+class Registry(Questions):
     """The element sets of one database. Cheap: it keeps only the names of sources.
 
-    Threads: all calls are safe at once. Each query reads one snapshot; two queries may read two.
+    Threads: all calls are safe at once. Each question reads one moment; two may read two, unless
+    they are asked of one `snapshot`.
     """
 
     def __init__(self, db: Store) -> None:
+        super().__init__(db)
         self._db = db
         self._lock = threading.Lock()
         self._names: dict[int, str] = {}
+
+    @contextmanager
+    def snapshot(self, *, whole: bool = False) -> Iterator[Questions]:
+        """The catalogue as it is now, to ask more than one question of.
+
+        With `whole` it holds only the sets of deliveries that are whole: what a delivery that is
+        under way, was cut or was left in the middle has brought so far is not seen.
+        """
+        with self._db.snapshot() as reader:
+            yield _Pinned(self, reader, _of_whole(reader) if whole else None)
+
+    # ---- deliveries ----
+
+    def deliveries(self, source: str | None = None) -> list[Delivery]:
+        """All deliveries in the order in which they began; of one source if it is named."""
+        found = deliveries(self._db)
+        return [one for one in found if source is None or one.source == source]
+
+    def last_whole(self, source: str | None = None) -> Delivery | None:
+        """The last delivery that is whole, of one source if it is named; or None."""
+        for one in deliveries(self._db, reverse=True):
+            if one.whole and (source is None or one.source == source):
+                return one
+        return None
+
+    def delivered(self, delivery: Delivery) -> Iterator[ElementSet]:
+        """The sets that a delivery has stored, by catalog number and epoch.
+
+        Sets that were there already are not among them. Cost: a scan of all sets.
+        """
+        with self._db.snapshot() as reader:
+            yield from _Pinned(self, reader, delivery.covers).elements()
+
+    def walk_latest(self) -> Iterator[ElementSet]:
+        """As `latest_all`, from the sets themselves and not from the index."""
+        with self._db.snapshot() as reader:
+            for key, value in self._walked(reader):
+                yield self._elset(key, value)
 
     # ---- sources ----
 
@@ -82,115 +104,14 @@ class Registry:
             self._db.put(keys.source_key(source_id), value, durability=durability)
             return source_id
 
-    # ---- one object ----
-
-    def latest(self, catalog_number: int) -> ElementSet | None:
-        """The newest set of an object, or None. Cost: one short reverse scan."""
-        return self._newest(catalog_number, keys.object_start(catalog_number + 1))
-
-    def at(self, catalog_number: int, moment: Moment) -> ElementSet | None:
-        """The set with the newest epoch at or before `moment`, never one after it; or None."""
-        stop = keys.moment_start(catalog_number, microseconds(moment) + 1)
-        return self._newest(catalog_number, stop)
-
-    def history(
-        self, catalog_number: int, start: Moment | None = None, stop: Moment | None = None
-    ) -> list[ElementSet]:
-        """All sets of an object with start <= epoch < stop, by epoch, then in order of ingest."""
-        low = keys.object_start(catalog_number)
-        high = keys.object_start(catalog_number + 1)
-        if start is not None:
-            low = keys.moment_start(catalog_number, microseconds(start))
-        if stop is not None:
-            high = keys.moment_start(catalog_number, microseconds(stop))
-        if low >= high:
-            return []
-        found = [self._elset(key, value) for key, value in self._db.scan(low, high)]
-        found.sort(key=_order)
-        return found
-
-    def revisions(self, catalog_number: int, epoch: Moment) -> list[ElementSet]:
-        """All sets of an object with this very epoch, in order of ingest; the last is in force."""
-        at = microseconds(epoch)
-        return self.history(catalog_number, at, at + 1)
-
-    # ---- the whole catalogue ----
-
-    def latest_all(self) -> Iterator[ElementSet]:
-        """The newest set of every object, by falling catalog number, from one snapshot.
-
-        Cost: at most 64 records an object and one more scan for each object with a longer history.
-        """
-        with self._db.snapshot() as snapshot:
-            yield from self._latest_of_each(snapshot)
-
-    def elements(self) -> Iterator[ElementSet]:
-        """Every set of the registry, by catalog number and epoch, from one snapshot."""
-        with self._db.snapshot() as snapshot:
-            for key, value in snapshot.scan(prefix=keys.ELSET_PREFIX):
-                yield self._elset(key, value)
-
     # ---- within ----
 
-    def _newest(self, catalog_number: int, stop: bytes) -> ElementSet | None:
-        start = keys.object_start(catalog_number)
-        if start >= stop:
-            return None
-        # Most epochs have one set: two pairs tell, and a scan that knows its end is short.
-        pairs = list(self._db.scan(start, stop, reverse=True, limit=2))
-        if not pairs:
-            return None
-        if len(pairs) == 1 or not pairs[1][0].startswith(pairs[0][0][:_MOMENT_SIZE]):
-            return self._elset(*pairs[0])
-        best: tuple[bytes, bytes] | None = None
-        for key, value in self._db.scan(start, stop, reverse=True):
-            if best is None:
-                best = key, value
-            elif key[:_MOMENT_SIZE] != best[0][:_MOMENT_SIZE]:
-                break
-            elif _lsn(value) > _lsn(best[1]):
-                best = key, value
-        return None if best is None else self._elset(*best)
+    @contextmanager
+    def _pinned(self) -> Iterator[Reader]:
+        with self._db.snapshot() as reader:
+            yield reader
 
-    def _latest_of_each(self, reader: Reader) -> Iterator[ElementSet]:
-        stop: bytes | None = keys.ELSET_STOP
-        while stop is not None:
-            stop = yield from self._latest_down_from(reader, stop)
-
-    def _latest_down_from(
-        self, reader: Reader, stop: bytes
-    ) -> Generator[ElementSet, None, bytes | None]:
-        """The newest set of each object below `stop`; returns where to go on, None at the end.
-
-        Walking down an object's history is cheap for a while; then a new scan that starts below the
-        object is cheaper than walking on.
-        """
-        best: tuple[bytes, bytes] | None = None
-        number = moment = b""
-        older = 0
-        for key, value in reader.scan(keys.ELSET_PREFIX, stop, reverse=True):
-            if best is None or not key.startswith(number):
-                if best is not None:
-                    yield self._elset(*best)
-                best, older = (key, value), 0
-                number, moment = key[:_OBJECT_SIZE], key[:_MOMENT_SIZE]
-            elif key < moment:
-                older += 1
-                if older == _SKIP_AFTER:
-                    yield self._elset(*best)
-                    return number
-            elif _lsn(value) > _lsn(best[1]):
-                best = key, value
-        if best is not None:
-            yield self._elset(*best)
-        return None
-
-    def _elset(self, key: bytes, value: bytes) -> ElementSet:
-        source_id = int.from_bytes(key[13:15], "big")
-        name = None if source_id == 0 else self._source_name(source_id)
-        return ElementSet.from_record(key, value, name)
-
-    def _source_name(self, source_id: int) -> str:
+    def _name_of(self, source_id: int) -> str:
         name = self._names.get(source_id)
         if name is None:
             name = self.sources().get(source_id)
@@ -202,13 +123,23 @@ class Registry:
 _registering = threading.Lock()
 """Held while a source gets its id: two callers must never give one id to two names."""
 
-_OBJECT_SIZE = 5
-_MOMENT_SIZE = 13
+
+class _Pinned(Questions):
+    """Questions to one snapshot."""
+
+    def __init__(self, registry: Registry, reader: Reader, accept: Accept | None) -> None:
+        super().__init__(reader, accept)
+        self._registry = registry
+
+    @contextmanager
+    def _pinned(self) -> Iterator[Reader]:
+        yield self._reader
+
+    def _name_of(self, source_id: int) -> str:
+        return self._registry._name_of(source_id)
 
 
-def _lsn(value: bytes) -> int:
-    return int.from_bytes(value[:8], "little")
-
-
-def _order(elset: ElementSet) -> Any:
-    return elset.epoch_us, elset.lsn
+def _of_whole(reader: Reader) -> Accept:
+    """Whether a set is of a whole delivery, by its LSN."""
+    partial = [one for one in deliveries(reader) if not one.whole]
+    return lambda lsn: not any(one.covers(lsn) for one in partial)

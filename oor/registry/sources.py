@@ -1,4 +1,4 @@
-"""Input files as chunks of bytes: plain, gzip or xz (told by their first bytes), standard input.
+"""Inputs as chunks of bytes: files, plain, gzip, xz or zip by their first bytes; standard input.
 
 Inputs are not files of the store: they may be pipes, so they are opened here and not through the
 door to the disk. Memory is bounded by the chunk, whatever a compressed file claims to hold.
@@ -7,11 +7,15 @@ door to the disk. Memory is bounded by the chunk, whatever a compressed file cla
 from __future__ import annotations
 
 import gzip
+import hashlib
 import lzma
+import os
 import sys
+import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import Any
 
 from oor.errors import OorError
 
@@ -21,6 +25,7 @@ STANDARD_INPUT = "-"
 
 _GZIP_MAGIC = b"\x1f\x8b"
 _XZ_MAGIC = b"\xfd7zXZ\x00"
+_ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _XZ_MEMORY_MAX = 512 << 20
 
 
@@ -28,34 +33,141 @@ class InputError(OorError):
     """An input cannot be opened, read or decompressed; `offset` says how far it went."""
 
 
-def chunks(path: str, size: int = CHUNK_SIZE) -> Iterator[bytes]:
-    """The content of an input, uncompressed, in chunks of at most `size` bytes.
+_ERRORS = (
+    OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError,
+    RuntimeError,
+)  # fmt: skip
+"""What opening, reading and decompressing raise; RuntimeError: a member of a zip is encrypted."""
 
-    `path` "-" is standard input. Raises InputError, once all that could be read has been given out.
+
+Stamp = tuple[int, int] | None
+"""Size and time of change of a file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One stream of bytes: a file, a member of a zip archive, or standard input ("-")."""
+
+    path: str
+    member: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The path; of a member, the archive's path, "!" and its own."""
+        return self.path if self.member is None else f"{self.path}!{self.member}"
+
+    def sha256(self) -> str | None:
+        """Of the file as it lies on disk, an archive as a whole; None for what can be read once.
+
+        Raises InputError. Cost: about 0.5 ms a MB.
+        """
+        if self.path == STANDARD_INPUT or not os.path.isfile(self.path):
+            return None
+        try:
+            with open(self.path, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise _failed(self.name, 0, error) from error
+
+    def identity(self, sha256: str) -> bytes:
+        """32 bytes that tell this content from all other."""
+        if self.member is None:
+            return bytes.fromhex(sha256)
+        member = self.member.encode("utf-8", "replace")
+        return hashlib.sha256(bytes.fromhex(sha256) + member).digest()
+
+    def stamp(self) -> Stamp:
+        """What changes when the file does; None for what is no file."""
+        if self.path == STANDARD_INPUT or not os.path.isfile(self.path):
+            return None
+        status = os.stat(self.path)
+        return status.st_size, status.st_mtime_ns
+
+    def chunks(
+        self, size: int = CHUNK_SIZE, skip: int = 0, since: Stamp = None
+    ) -> Iterator[bytes]:
+        """The content, uncompressed, in chunks of at most `size` bytes, from byte `skip` on.
+
+        Raises InputError, once all that could be read has been given out, and for a file that was
+        changed meanwhile, or after it had the stamp `since`.
+        """
+        done = 0
+        before = since or self.stamp()
+        try:
+            with _Opened(self.path, self.member) as stream:
+                while chunk := stream.read(size):
+                    done += len(chunk)
+                    if done > skip:
+                        fresh = done - skip
+                        yield chunk if fresh >= len(chunk) else chunk[-fresh:]
+        except _ERRORS as error:
+            raise _failed(self.name, done, error) from error
+        if self.stamp() != before:
+            raise InputError("the input was changed while it was read", path=self.name, offset=done)
+
+
+def chunks(path: str, size: int = CHUNK_SIZE) -> Iterator[bytes]:
+    """The content of a file, or of standard input ("-"), as `Input.chunks` gives it."""
+    return Input(path).chunks(size)
+
+
+def inputs(path: str) -> Iterator[Input]:
+    """What a path stands for: itself, the members of a zip archive, or the files of a directory.
+
+    A directory is walked with all that is below it, in order of names. Raises nothing: what cannot
+    be read is an input that fails when it is read.
     """
-    done = 0
+    if path != STANDARD_INPUT and os.path.isdir(path):
+        for directory, names, files in os.walk(path):
+            names.sort()
+            for name in sorted(files):
+                yield from inputs(os.path.join(directory, name))
+        return
+    members = _members(path)
+    if members is None:
+        yield Input(path)
+    else:
+        for member in members:
+            yield Input(path, member)
+
+
+def _members(path: str) -> list[str] | None:
+    """The files in a zip archive; None for what is no archive that can be listed."""
+    if path == STANDARD_INPUT or not os.path.isfile(path):
+        return None
     try:
-        with _Opened(path) as stream:
-            while chunk := stream.read(size):
-                done += len(chunk)
-                yield chunk
-    except (OSError, EOFError, zlib.error, lzma.LZMAError) as error:
-        why = getattr(error, "strerror", None) or str(error) or "it ends too early"
-        raise InputError(f"cannot read the input: {why}", path=path, offset=done) from error
+        with open(path, "rb") as file:
+            if not file.read(4).startswith(_ZIP_MAGICS):
+                return None
+        with zipfile.ZipFile(path) as archive:
+            return [entry.filename for entry in archive.infolist() if not entry.is_dir()]
+    except _ERRORS:
+        return None
+
+
+def _failed(name: str, offset: int, error: BaseException) -> InputError:
+    why = getattr(error, "strerror", None) or str(error) or "it ends too early"
+    return InputError(f"cannot read the input: {why}", path=name, offset=offset)
 
 
 class _Opened:
     """A stream of the uncompressed bytes; closes what it opened, which standard input is not."""
 
-    __slots__ = ("_close", "_path")
+    __slots__ = ("_close", "_member", "_path")
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, member: str | None) -> None:
         self._path = path
-        self._close: list[IO[bytes]] = []
+        self._member = member
+        self._close: list[Any] = []
 
     def __enter__(self) -> Any:
         if self._path == STANDARD_INPUT:
             raw: Any = sys.stdin.buffer
+        elif self._member is not None:
+            archive = zipfile.ZipFile(self._path)
+            self._close.append(archive)
+            raw = archive.open(self._member)
+            self._close.append(raw)
         else:
             raw = open(self._path, "rb")
             self._close.append(raw)
@@ -63,12 +175,14 @@ class _Opened:
         joined: Any = _Rejoined(head, raw)
         if head.startswith(_GZIP_MAGIC):
             return _Lenient(gzip.GzipFile(fileobj=joined, mode="rb"))
+        if head.startswith(_ZIP_MAGICS):
+            raise OSError("a zip archive is read from a file, and not from a pipe or an archive")
         if head.startswith(_XZ_MAGIC):
             return _Lenient(_XzStream(joined))
         return joined
 
     def __exit__(self, *_: object) -> None:
-        for file in self._close:
+        for file in reversed(self._close):
             file.close()
 
 

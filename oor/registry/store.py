@@ -6,6 +6,9 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
+Pairs = list[tuple[bytes, bytes | None]]
+"""Records to write; None deletes."""
+
 
 class Reader(Protocol):
     """A database or a snapshot of it."""

@@ -6,9 +6,14 @@ import itertools
 
 from sortedcontainers import SortedDict
 
+from oor.registry import keys as keys_module
+
+
+ABSENT_SIZE = 0xFFFFFFFF
+
 
 class FakeDB:
-    """Pairs in order; LSNs from 1. Nothing is durable."""
+    """Pairs in order; LSNs from 1. Nothing is durable. `batches`: the objects of each write."""
 
     def __init__(self, path="fake.oor"):
         self.path = str(path)
@@ -51,17 +56,25 @@ class FakeDB:
 
     def write_columns(self, keys, key_sizes, values, value_sizes, *, stamp=False, durability=None):
         assert len(key_sizes) == len(value_sizes) > 0
-        assert sum(key_sizes) == len(keys) and sum(value_sizes) == len(values)
+        assert sum(key_sizes) == len(keys)
+        assert sum(size for size in value_sizes if size != ABSENT_SIZE) == len(values)
         key_at = value_at = 0
+        numbers = set()
         for key_size, value_size in zip(key_sizes, value_sizes, strict=True):
             self.last_lsn += 1
+            if value_size == ABSENT_SIZE:
+                self.pairs.pop(bytes(keys[key_at : key_at + key_size]), None)
+                key_at += key_size
+                continue
             if stamp:
                 values[value_at : value_at + 8] = self.last_lsn.to_bytes(8, "little")
             key = bytes(keys[key_at : key_at + key_size])
+            if key[0] == keys_module.Kind.ELEMENT_SET:
+                numbers.add(int.from_bytes(key[1:5], "big"))
             self.pairs[key] = bytes(values[value_at : value_at + value_size])
             key_at += key_size
             value_at += value_size
-        self.batches.append(len(key_sizes))
+        self.batches.append(numbers)
         return self.last_lsn
 
 

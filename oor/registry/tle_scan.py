@@ -1,0 +1,282 @@
+"""TLE text in a stream: the scanner of csrc/tle.c, chunk by chunk, in bounded memory."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from itertools import chain
+from typing import Any
+
+from oor.native import check, ffi, lib
+from oor.registry.elset import FLAG_NAMED, ElementSet
+from oor.registry.formats import BYTE_ORDER_MARK
+from oor.registry.keys import ElsetKey
+from oor.registry.rules import Rejected
+from oor.registry.tle_set import TleSet, designator_of, name_of
+
+BATCH_SETS = 4096
+"""Sets in a batch where the caller does not say."""
+_BATCH_REJECTS = 256
+_STATE = (
+    "offset", "lines", "sets", "rejects", "set_bytes", "reject_bytes", "blank_bytes",
+    "in_long_line",
+)  # fmt: skip
+
+RULES: tuple[str, ...] = tuple(
+    ffi.string(lib.oor_tle_rule_name(rule)).decode() for rule in range(lib.OOR_TLE_RULE_COUNT)
+)
+"""Rule ids by number; the ids stand in quarantine files and never change."""
+
+class Columns:
+    """Keys and values of element sets, as `oor.DB.write_columns` takes them."""
+
+    __slots__ = ("key_sizes", "keys", "value_sizes", "values")
+
+    def __init__(
+        self, keys: bytes, key_sizes: array[int], values: bytearray, value_sizes: array[int]
+    ) -> None:
+        self.keys = keys
+        self.key_sizes = key_sizes
+        self.values = values
+        self.value_sizes = value_sizes
+
+
+class Known:
+    """The names and designators that one ingest has met lately."""
+
+    __slots__ = ("labels", "others")
+
+    _LABEL_SLOTS = 1 << 18
+
+    def __init__(self) -> None:
+        self.labels = ffi.new("uint64_t[]", self._LABEL_SLOTS)
+        self.others: set[tuple[int, tuple[int, str | None]]] = set()
+
+
+class NewestTable:
+    """The newest set of each object among those of one delivery. 24 bytes an object and slack."""
+
+    __slots__ = ("_others", "_table", "_used")
+
+    def __init__(self) -> None:
+        self._others: dict[int, ElsetKey] = {}
+        self._table = ffi.new("oor_tle_newest[]", 1 << 13)
+        self._used = 0
+
+    def room_for(self, count: int) -> tuple[Any, int, int]:
+        """The table with room for so many objects more, its slots and how many are taken."""
+        slots = len(self._table)
+        if slots // 2 < self._used + count:
+            while slots // 2 < self._used + count:
+                slots *= 2
+            table = ffi.new("oor_tle_newest[]", slots)
+            check(lib.oor_tle_newest_move(self._table, len(self._table), table, slots))
+            self._table = table
+        return self._table, slots, self._used
+
+    def add(self, key: ElsetKey) -> None:
+        """Take one set that is no TLE."""
+        before = self._others.get(key.catalog_number)
+        if before is None or before.epoch_us <= key.epoch_us:
+            self._others[key.catalog_number] = key
+
+    def taken(self, used: int) -> None:
+        """So many slots are taken now."""
+        self._used = used
+
+    def keys(self, source_id: int) -> dict[bytes, bytes]:
+        """The keys of the sets by the four bytes of their numbers."""
+        size: int = lib.OOR_TLE_KEY_SIZE
+        room = size * self._used
+        joined = bytearray(room)
+        memory = ffi.from_buffer("uint8_t[]", joined) if room else ffi.NULL
+        check(lib.oor_tle_newest_keys(self._table, len(self._table), source_id, memory, room))
+        raw = bytes(joined)
+        keys = [raw[at : at + size] for at in range(0, room, size)]
+        others = self._others.values()
+        keys.extend(key._replace(source_id=source_id).encode() for key in others)
+        return {key[1:5]: key for key in keys}
+
+
+class Batch:
+    """What one scan found. Valid until the scanner goes on to the next batch."""
+
+    __slots__ = ("_base", "_sets", "_size", "_text", "count", "rejected")
+
+    def __init__(
+        self, text: Any, size: int, base: int, sets: Any, count: int, rejected: list[Rejected]
+    ) -> None:
+        self._text = text
+        self._size = size
+        self._base = base
+        self._sets = sets
+        self.count = count
+        self.rejected = rejected
+
+    def keys(self, source_id: int) -> list[bytes]:
+        """The key of each set, in the order of the input."""
+        size: int = lib.OOR_TLE_KEY_SIZE
+        joined = self._keys(source_id, ffi.NULL, self.count)
+        return [joined[at : at + size] for at in range(0, len(joined), size)]
+
+    def columns(self, source_id: int, keep: bytes | None = None) -> Columns:
+        """Keys and values of all sets, or of those whose byte in `keep` is not 0."""
+        kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
+        count = self.count if keep is None else self.count - keep.count(0)
+        sizes = array("I", bytes(4 * count))
+        size = self._fill(kept, source_id, ffi.NULL, ffi.from_buffer("uint32_t[]", sizes), None)
+        values = bytearray(size)
+        if size:
+            self._fill(kept, source_id, ffi.NULL, ffi.NULL, values)
+        keys = self._keys(source_id, kept, count)
+        return Columns(keys, array("I", [lib.OOR_TLE_KEY_SIZE]) * count, values, sizes)
+
+    def marks(self, keep: bytes | None, known: Known, newest: NewestTable) -> bytes:
+        """Take the kept sets into `newest`; 1 for each whose designator or name is not known."""
+        marks = ffi.new("uint8_t[]", max(self.count, 1))
+        kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
+        used = check(
+            lib.oor_tle_marks(
+                self._text, self._size, self.count, self._sets, kept,
+                *newest.room_for(self.count), known.labels, len(known.labels), marks,
+            )
+        )  # fmt: skip
+        newest.taken(used)
+        return bytes(ffi.buffer(marks, self.count))
+
+    def label(self, index: int) -> tuple[str | None, str | None]:
+        """Designator and name of a set."""
+        found = self._sets[index]
+        text = bytes(ffi.buffer(self._text + found.offset, found.line1_at + 17))
+        name = name_of(text[: found.line1_at]) if found.flags & FLAG_NAMED else None
+        return designator_of(text[-8:].decode("ascii")), name
+
+    def element_sets(self, source_id: int = 0, source: str | None = None) -> Iterator[ElementSet]:
+        """Each set as an object; `lsn` is 0."""
+        for index, key in enumerate(self.keys(source_id)):
+            yield self._set(index, key, source)
+
+    def _set(self, index: int, key: bytes, source: str | None) -> TleSet:
+        found = self._sets[index]
+        text = bytes(ffi.buffer(self._text + found.offset, found.size))
+        return TleSet(key, text, source, 0, bool(found.flags & FLAG_NAMED))
+
+    def offsets(self) -> list[int]:
+        """Where each set begins, in bytes from the start of the input."""
+        return [self._base + self._sets[index].offset for index in range(self.count)]
+
+    def _keys(self, source_id: int, kept: Any, count: int) -> bytes:
+        keys = ffi.new("uint8_t[]", max(lib.OOR_TLE_KEY_SIZE * count, 1))
+        self._fill(kept, source_id, keys, ffi.NULL, None)
+        return bytes(ffi.buffer(keys, lib.OOR_TLE_KEY_SIZE * count))
+
+    def _fill(self, kept: Any, source_id: int, keys: Any, sizes: Any, values: Any) -> int:
+        target = ffi.NULL if values is None else ffi.from_buffer("uint8_t[]", values)
+        capacity = 0 if values is None else len(values)
+        return check(
+            lib.oor_tle_columns(
+                self._text, self._size, self.count, self._sets, kept, source_id, keys, sizes,
+                target, capacity,
+            )
+        )  # fmt: skip
+
+
+class Scanner:
+    """Reads one input. It knows how far it has read and has counted every byte on the way.
+
+    Threads: one at a time. Memory: one chunk of the caller's, what was left of the one before it
+    (at most 68 KiB) and the arrays of a batch.
+    """
+
+    __slots__ = ("_batch", "_rejects", "_sets", "_state")
+
+    def __init__(self, batch_sets: int = BATCH_SETS) -> None:
+        self._state = ffi.new("oor_tle_state *")
+        self._sets = ffi.new("oor_tle_set[]", batch_sets)
+        self._rejects = ffi.new("oor_tle_reject[]", _BATCH_REJECTS)
+        self._batch = ffi.new("oor_tle_batch *")
+        self._batch.sets = self._sets
+        self._batch.rejects = self._rejects
+        self._batch.set_capacity = batch_sets
+        self._batch.reject_capacity = _BATCH_REJECTS
+
+    cut = False
+    """Whether the input ended before everything that it opened was closed: text opens nothing."""
+
+    def state(self) -> dict[str, int]:
+        """How far the input has been read, as JSON; valid between two batches."""
+        return {name: int(getattr(self._state, name)) for name in _STATE}
+
+    def restore(self, state: dict[str, int]) -> None:
+        """Go on where another scanner was; `batches` then takes what follows its offset."""
+        for name in _STATE:
+            setattr(self._state, name, state[name])
+
+    @property
+    def offset(self) -> int:
+        """Bytes done with; once `batches` has ended, all of them."""
+        return int(self._state.offset)
+
+    @property
+    def set_count(self) -> int:
+        """Sets found so far."""
+        return int(self._state.sets)
+
+    @property
+    def reject_count(self) -> int:
+        """Rejects found so far."""
+        return int(self._state.rejects)
+
+    @property
+    def blank_bytes(self) -> int:
+        """Bytes of blank lines so far; all others are in a set or in a reject."""
+        return int(self._state.blank_bytes)
+
+    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+        """Scan an input to its end. Where its chunks are cut makes no difference."""
+        rest = b""
+        for chunk in self._without_mark(chunks):
+            text = rest + chunk if rest else chunk
+            done = yield from self._scan(text, at_end=False)
+            rest = text[done:]
+        yield from self._scan(rest, at_end=True)
+
+    def _scan(self, text: bytes, *, at_end: bool) -> Any:
+        memory = ffi.from_buffer("uint8_t[]", text)
+        batch, done, full = self._batch, 0, True
+        while full:
+            base = self.offset
+            size = len(text) - done
+            done += check(lib.oor_tle_scan(self._state, memory + done, size, at_end, batch))
+            full = (
+                batch.set_count == batch.set_capacity
+                or batch.reject_count + 2 > batch.reject_capacity
+            )
+            if batch.set_count or batch.reject_count:
+                start = len(text) - size
+                rejected = [
+                    self._rejected(self._rejects[index], text, start - base)
+                    for index in range(batch.reject_count)
+                ]
+                yield Batch(memory + start, size, base, self._sets, batch.set_count, rejected)
+        return done
+
+    def _rejected(self, found: Any, text: bytes, shift: int) -> Rejected:
+        raw = text[found.offset + shift : found.offset + shift + found.size]
+        return Rejected(
+            RULES[found.rule], found.offset, found.line, found.fault_line, found.column, raw
+        )
+
+    def _without_mark(self, chunks: Iterable[bytes]) -> Iterator[bytes]:
+        """Counts a UTF-8 byte order mark as blank; all behind it passes through."""
+        if self.offset:
+            return iter(chunks)
+        head, rest = b"", iter(chunks)
+        for chunk in rest:
+            head += chunk
+            if len(head) >= len(BYTE_ORDER_MARK):
+                break
+        if head.startswith(BYTE_ORDER_MARK):
+            head = head[len(BYTE_ORDER_MARK) :]
+            self._state.offset = self._state.blank_bytes = len(BYTE_ORDER_MARK)
+        return chain((head,), rest)
