@@ -244,7 +244,8 @@ int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const u
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                        const uint32_t *value_sizes, uint32_t flags, uint64_t token);
-/* ---- commits that wait (wal_commit.c): the order in which what is durable is to become visible  */
+/* ---- commits that wait (wal_commit.c): the order in which what is durable is to become visible
+ * */
 
 /* A frame that somebody waits for under a token of his own. */
 typedef struct {
@@ -667,7 +668,8 @@ const char *oor_tle_rule_name(int rule);
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                         const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
                         uint8_t *values, size_t values_capacity);
-/* The newest set of an object in a table with open addressing: a power of two of slots, zeros at first. */
+/* The newest set of an object in a table with open addressing: a power of two of slots, zeros at
+ * first. */
 typedef struct {
     uint64_t digest;
     int64_t epoch_us;
@@ -675,14 +677,14 @@ typedef struct {
     uint32_t used;
 } oor_tle_newest;
 /* Takes those of `count` sets for which keep[i] is not 0 (NULL: all) into `newest`, of which
- * newest_used slots are taken, and sets marks[i] to 1 if the designator or the name of a set was not in
- * `known`, a power of two of zeros at first, which may forget.  Returns the slots taken now.
+ * newest_used slots are taken, and sets marks[i] to 1 if the designator or the name of a set was
+ * not in `known`, a power of two of zeros at first, which may forget.  Returns the slots taken now.
  * OOR_E_LIMIT: slots that are no powers of two, or fewer than twice those that might be taken. */
 int64_t oor_tle_marks(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                       const uint8_t *keep, oor_tle_newest *newest, uint64_t newest_slots,
                       uint64_t newest_used, uint64_t *known, uint64_t known_slots, uint8_t *marks);
-/* The keys of the entries of a table, one behind the other; returns their size.  OOR_E_LIMIT: more than
- * keys_capacity. */
+/* The keys of the entries of a table, one behind the other; returns their size.  OOR_E_LIMIT: more
+ * than keys_capacity. */
 int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_t source,
                             uint8_t *keys, size_t keys_capacity);
 /* Copies a table into a larger one of zeros; returns its entries. */

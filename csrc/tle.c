@@ -9,8 +9,8 @@
  * trailing bytes := space, tab, '\r', '\\'       some archives end every line with a backslash
  *
  * A reject is what cannot be part of a set: one line, or lines that belong together and break a
- * rule.  A line that opens a set and finds no second half is refused alone; reading goes on with the next
- * line, so one damaged line never costs a set that it is not part of. */
+ * rule.  A line that opens a set and finds no second half is refused alone; reading goes on with
+ * the next line, so one damaged line never costs a set that it is not part of. */
 #include "tle.h"
 
 enum { NAME_SIZE_MAX = 80, ELEMENT_LINE_LIKELY = 40 };
@@ -26,8 +26,8 @@ typedef struct {
     uint64_t lines; /* read, before `position` */
     enum opened opened;
     /* Of what is open: */
-    size_t start;       /* its first byte */
-    size_t end;         /* behind its last line that is not blank */
+    size_t start;        /* its first byte */
+    size_t end;          /* behind its last line that is not blank */
     uint64_t start_line; /* lines before it */
     uint64_t one_line;   /* lines before its line 1 */
     size_t one_at;
@@ -81,8 +81,7 @@ static enum line_kind kind_of(oor_tle_line line) {
     if (line.size >= 2 && (x[0] == '1' || x[0] == '2') && x[1] == ' ') {
         /* "1 HOPE" is a name; "1 25544U 98067A" is what a cut left of an element line. */
         int numbered = line.size >= 8 && oor_tle_like_catalog_number(x + 2);
-        if (numbered || line.size >= ELEMENT_LINE_LIKELY)
-            return x[0] == '1' ? ONE : TWO;
+        if (numbered || line.size >= ELEMENT_LINE_LIKELY) return x[0] == '1' ? ONE : TWO;
     }
     return is_name(line) ? NAME : JUNK;
 }
@@ -189,9 +188,15 @@ static void take_line(scan *s, const raw_line *line) {
         case BLANK:
             if (!s->opened) s->state->blank_bytes += line->end - line->start;
             break;
-        case NAME: open_name(s, line); break;
-        case ONE: open_first(s, line); break;
-        case TWO: close_set(s, line); break;
+        case NAME:
+            open_name(s, line);
+            break;
+        case ONE:
+            open_first(s, line);
+            break;
+        case TWO:
+            close_set(s, line);
+            break;
         case JUNK:
             reject_opened(s, line->start);
             reject(s, OOR_TLE_TEXT, line->start, line->end, s->lines, s->lines, 0);

@@ -21,8 +21,12 @@ enum {
     KEY_DIGEST = KEY_SOURCE + 2,
     KEY_SIZE = KEY_DIGEST + 8
 };
-enum { VALUE_LSN = 0, VALUE_FORMAT = VALUE_LSN + 8, VALUE_FLAGS = VALUE_FORMAT + 1,
-       VALUE_TEXT = VALUE_FLAGS + 1 };
+enum {
+    VALUE_LSN = 0,
+    VALUE_FORMAT = VALUE_LSN + 8,
+    VALUE_FLAGS = VALUE_FORMAT + 1,
+    VALUE_TEXT = VALUE_FLAGS + 1
+};
 _Static_assert((int)KEY_SIZE == (int)OOR_TLE_KEY_SIZE, "the header names the size of a key");
 _Static_assert((int)VALUE_TEXT == (int)OOR_TLE_VALUE_HEADER_SIZE,
                "the header names where the text begins");
@@ -56,8 +60,7 @@ int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_
                            .epoch_us = table[i].epoch_us,
                            .catalog_number = table[i].catalog_number};
         if (keys_capacity - at < KEY_SIZE)
-            return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the keys",
-                            keys_capacity);
+            return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the keys", keys_capacity);
         write_key(&set, source, keys + at);
         at += KEY_SIZE;
     }

@@ -26,8 +26,8 @@ int64_t oor_tle_newest_move(const oor_tle_newest *from, uint64_t from_slots, oor
     return moved;
 }
 
-/* Whether the table did not know this text of this object; it does now.  Where PROBES slots are taken
- * by others one of them is forgotten, and will be told again. */
+/* Whether the table did not know this text of this object; it does now.  Where PROBES slots are
+ * taken by others one of them is forgotten, and will be told again. */
 static int is_new(uint64_t *known, uint64_t slots, uint32_t number, uint8_t kind,
                   const uint8_t *text, size_t size) {
     uint8_t label[5 + LABEL_SIZE_MAX];

@@ -209,9 +209,7 @@ def _without_barriers(file_system: FileSystem) -> bool:
     return bool({"nobarrier", "barrier=0"} & set(file_system.options))
 
 
-def _findings(
-    file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool
-) -> Iterator[str]:
+def _findings(file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool) -> Iterator[str]:
     direct, written, fresh, _ = costs
     if file_system.kind in IN_MEMORY:
         yield (

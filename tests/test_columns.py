@@ -12,7 +12,7 @@ from oor.native import TOMBSTONE, Columns, ffi
 
 def laid_out(columns):
     count, keys, keys_size, key_sizes, values, values_size, value_sizes = columns.arguments()
-    as_bytes = lambda data, size: data if isinstance(data, bytes) else bytes(ffi.buffer(data, size))  # noqa: E731
+    as_bytes = lambda data, size: data if isinstance(data, bytes) else bytes(ffi.buffer(data, size))
     return (
         count, as_bytes(keys, keys_size), list(key_sizes[0:count]),
         as_bytes(values, values_size), list(value_sizes[0:count]),

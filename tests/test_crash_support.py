@@ -410,7 +410,7 @@ STEPS = st.one_of(
 
 
 def perform(step, folder):
-    at = lambda name: str(folder / name)  # noqa: E731
+    at = lambda name: str(folder / name)
     match step:
         case ("write", name, offset, data):
             with native.File(at(name), NEW) as file:

@@ -45,7 +45,7 @@ def test_a_file_reads_back_what_was_written_at_each_offset(tmp_path):
 
 
 def test_names_are_made_moved_and_removed(tmp_path):
-    at = lambda name: str(tmp_path / name)  # noqa: E731
+    at = lambda name: str(tmp_path / name)
     native.make_dir(at("d"))
     native.replace_atomic(at("d/a"), b"1")
     native.link(at("d/a"), at("d/b"))
@@ -226,7 +226,7 @@ def test_each_operation_is_recorded_with_its_fields(recording, tmp_path):
 def test_an_object_keeps_its_number_through_renames_and_a_new_file_never_gets_it(
     recording, tmp_path
 ):
-    at = lambda name: str(tmp_path / name)  # noqa: E731
+    at = lambda name: str(tmp_path / name)
     numbers = []
     for name in ("a", "a", "a"):  # removed each time, so that its inode may come back
         with native.File(at(name), NEW) as file:
@@ -414,7 +414,7 @@ def test_a_fault_for_ever_lasts_until_it_is_taken_away(tmp_path, op):
 
 
 def test_only_operations_of_that_kind_and_path_count(recording, tmp_path):
-    at = lambda name: str(tmp_path / name)  # noqa: E731
+    at = lambda name: str(tmp_path / name)
     with native.File(at("a.log"), NEW) as log, native.File(at("b.table"), NEW) as table:
         recording.fail((Op.WRITE, Op.SYNC), nth=3, path_part=".log", errno=errno.EIO)
         for _ in range(5):

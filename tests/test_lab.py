@@ -60,12 +60,10 @@ def test_a_sync_covers_only_what_had_ended_when_it_began(tmp_path):
     folder = tmp_path / "store"
     folder.mkdir()
     disk = DurableDisk(str(folder))
-    made = lambda name, number, at: event(  # noqa: E731
+    made = lambda name, number, at: event(
         Op.OPEN, at, at, path=str(folder / name), number=number, flags=os.O_CREAT
     )
-    wrote = lambda data, at: event(  # noqa: E731
-        Op.WRITE, at, at, number=1, payload=data, effect=len(data)
-    )
+    wrote = lambda data, at: event(Op.WRITE, at, at, number=1, payload=data, effect=len(data))
     events = [
         made("a", 1, 1),
         wrote(b"old", 2),

@@ -61,7 +61,7 @@ def test_the_header_of_the_page_is_decoded_by_its_own_table():
         fields[name] = header[offset : offset + size]
         end = offset + size
     assert end == len(header) == 100
-    number = lambda name: int.from_bytes(fields[name], "little")  # noqa: E731
+    number = lambda name: int.from_bytes(fields[name], "little")
     assert fields["magic"] == b"OORWAL\0\1" and fields["database id"] == ID
     assert (number("version"), number("header size"), number("epoch"), number("number")) == (
         1,

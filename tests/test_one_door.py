@@ -93,7 +93,7 @@ def test_only_the_door_touches_the_disk_from_python():
 
 
 def test_the_search_sees_each_way_round_the_door():
-    uses = lambda text: disk_uses(text, may_open=False)  # noqa: E731
+    uses = lambda text: disk_uses(text, may_open=False)
     assert uses("open('x')") == {"open"}
     assert uses("import os\nos.replace(a, b)\nos.fsync(f)") == {"os.replace", "os.fsync"}
     assert uses("import shutil") == {"shutil"}

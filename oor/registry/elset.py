@@ -196,9 +196,7 @@ class ElementSet:
 
     # ---- out ----
 
-    def to_tle(
-        self, form: str = "tle", *, number: int | None = None, rounded: bool = False
-    ) -> str:
+    def to_tle(self, form: str = "tle", *, number: int | None = None, rounded: bool = False) -> str:
         """The set as lines: "tle" with its bare name, "2le" without, "3le" with "0 NAME".
 
         Original lines come back as they are. A message is written in the usual layout, in Alpha-5

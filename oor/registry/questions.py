@@ -123,11 +123,7 @@ class Questions:
         """Pairs of neighbouring sets of an object whose epochs lie further apart than that."""
         sets = self.history(catalog_number)
         least = longer_than // _MICROSECOND
-        return [
-            (one, two)
-            for one, two in pairwise(sets)
-            if two.epoch_us - one.epoch_us > least
-        ]
+        return [(one, two) for one, two in pairwise(sets) if two.epoch_us - one.epoch_us > least]
 
     # ---- the whole catalogue ----
 
@@ -150,9 +146,7 @@ class Questions:
                     key, value = pair
                 yield self._elset(key, value)
 
-    def catalogue_at(
-        self, moment: Moment, *, prefer: Sequence[str] = ()
-    ) -> Iterator[ElementSet]:
+    def catalogue_at(self, moment: Moment, *, prefer: Sequence[str] = ()) -> Iterator[ElementSet]:
         """Of every object the set that `at` gives, by falling catalog number, from one snapshot.
 
         Objects whose first epoch is later are not among them. Cost: about 3 us an object, and a
@@ -260,9 +254,7 @@ class Questions:
         while stop is not None:
             stop = yield from self._walk_down_from(reader, stop)
 
-    def _walk_down_from(
-        self, reader: Reader, stop: bytes
-    ) -> Generator[Pair, None, bytes | None]:
+    def _walk_down_from(self, reader: Reader, stop: bytes) -> Generator[Pair, None, bytes | None]:
         """The newest pair of each object below `stop`; returns where to go on, None at the end.
 
         Walking down an object's history is cheap for a while; then a new scan that starts below the

@@ -83,9 +83,7 @@ class Input:
         status = os.stat(self.path)
         return status.st_size, status.st_mtime_ns
 
-    def chunks(
-        self, size: int = CHUNK_SIZE, skip: int = 0, since: Stamp = None
-    ) -> Iterator[bytes]:
+    def chunks(self, size: int = CHUNK_SIZE, skip: int = 0, since: Stamp = None) -> Iterator[bytes]:
         """The content, uncompressed, in chunks of at most `size` bytes, from byte `skip` on.
 
         Raises InputError, once all that could be read has been given out, and for a file that was

@@ -27,6 +27,7 @@ RULES: tuple[str, ...] = tuple(
 )
 """Rule ids by number; the ids stand in quarantine files and never change."""
 
+
 class Columns:
     """Keys and values of element sets, as `oor.DB.write_columns` takes them."""
 

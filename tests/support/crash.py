@@ -206,7 +206,7 @@ class CrashImages:
             if id(file) in reachable
         }
         for tree, choice in combinations(trees, variants, rng, limit):
-            yield self._image(point, level, tree, lambda file: choice[id(file)])  # noqa: B023
+            yield self._image(point, level, tree, lambda file: choice[id(file)])
 
     def _trees(self, disk: Disk, level: Level, rng: random.Random) -> list[Names]:
         pending = [change for change in disk.changes if not change.durable]
@@ -230,7 +230,7 @@ class CrashImages:
         stores = [unit for unit in pending if unit.page >= 0]
         masks = prefixes(len(writes)) if level is Level.ORDERED else subsets(len(writes), rng)
         contents = [
-            file.content(lambda unit: id(unit) in chosen)  # noqa: B023
+            file.content(lambda unit: id(unit) in chosen)
             for pages in page_choices(stores, rng)
             for mask in masks
             for chosen in [{id(u) for k, u in enumerate(writes) if mask >> k & 1} | pages]
@@ -296,7 +296,7 @@ def torn(file: File, writes: list[Unit], rng: random.Random) -> Iterator[bytes]:
         before = {id(unit) for unit in writes[:k]}
         for mask in sector_masks(len(sectors), rng):
             kept = [sector for i, sector in enumerate(sectors) if mask >> i & 1]
-            yield file.content(lambda u: kept if u is victim else id(u) in before)  # noqa: B023
+            yield file.content(lambda u: kept if u is victim else id(u) in before)
 
 
 def sector_masks(count: int, rng: random.Random) -> list[int]:

@@ -235,7 +235,7 @@ class Disk:
         one = self._by_number.get(only) if only is not None else None
         touched = [one] if isinstance(one, File) else self.files
         nodes: dict[Node, Node] = {file: file.copy() for file in touched}
-        same = lambda node: nodes.get(node, node)  # noqa: E731  directories never change
+        same = lambda node: nodes.get(node, node)
         twin.root = self.root
         twin.files = [same(file) for file in self.files]
         twin.live = {place: same(node) for place, node in self.live.items()}

@@ -8,7 +8,6 @@ from sortedcontainers import SortedDict
 
 from oor.registry import keys as keys_module
 
-
 ABSENT_SIZE = 0xFFFFFFFF
 
 
