@@ -1,7 +1,9 @@
 """Element sets out: every form reads back as the same set, digit for digit, or is refused."""
 
 import json
+import re
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -247,6 +249,16 @@ def test_original_lines_come_back_as_they_were():
 def test_omm_is_not_a_name_of_lines():
     with pytest.raises(LimitError, match="to_tle"):
         one(text_of(*numbered("00005"))).to_omm("tle")
+
+
+def test_the_example_of_the_page_runs(tmp_path, monkeypatch, capsys):
+    page = (Path(__file__).parents[1] / "docs" / "registry.md").read_text(encoding="ascii")
+    (tmp_path / "gp.json").write_bytes(omm.json_object())
+    monkeypatch.chdir(tmp_path)
+    scope = {}
+    exec(re.search(r"```python\n(.*?)```", page, re.DOTALL)[1], scope)
+    out = capsys.readouterr().out
+    assert "0 ISS (ZARYA)" in out and "CCSDS_OMM_VERS" in out and len(scope["sets"]) == 1
 
 
 # ---- with sgp4, where it is ----

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from oor.registry import IngestReport, ingest
+from oor.registry.ingest import ABSENT_SIZE
 
 
 class MemoryStore:
@@ -33,6 +34,9 @@ class MemoryStore:
         self._lsn += 1
         return self._lsn
 
+    def get(self, key: bytes) -> bytes | None:
+        return self._data.get(key)
+
     def get_many(self, keys: list[bytes]) -> list[bytes | None]:
         return [self._data.get(key) for key in keys]
 
@@ -44,8 +48,12 @@ class MemoryStore:
     ) -> int:
         at = value_at = 0
         for key_size, value_size in zip(key_sizes, value_sizes, strict=True):
-            self._data[keys[at : at + key_size]] = bytes(values[value_at : value_at + value_size])
+            key = bytes(keys[at : at + key_size])
             at += key_size
+            if value_size == ABSENT_SIZE:
+                self._data.pop(key, None)
+                continue
+            self._data[key] = bytes(values[value_at : value_at + value_size])
             value_at += value_size
         self._lsn += len(key_sizes)
         return self._lsn

@@ -61,13 +61,16 @@ class Questions:
 
     def latest(self, catalog_number: int, *, prefer: Sequence[str] = ()) -> ElementSet | None:
         """The newest set of an object, or None. Cost: three lookups, some us."""
-        if not prefer and self._is_indexed(self._reader):
+        get = self._reader.get
+        if not prefer and self._accept is None and get(keys.OPEN_KEY) is None:
+            if not 0 <= catalog_number <= keys.NUMBER_MAX:
+                return None
             name = keys.newest_key(catalog_number)
-            value = self._reader.get(name)
+            value = get(name)
             if value is None:
                 return None
             key = index.payload(name, value)
-            stored = self._reader.get(key)
+            stored = get(key)
             assert stored is not None, "the index names a set that is not there"
             return self._elset(key, stored)
         stop = keys.object_start(catalog_number + 1)
