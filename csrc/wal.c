@@ -23,9 +23,8 @@ typedef struct {
     uint32_t flags; /* oor_append_flags */
 } batch;
 
-/* It cannot fail but by a count that nobody has read for 2^64 times. */
 static void notify(const oor_wal *wal) {
-    if (wal->notify_fd >= 0) (void)eventfd_write(wal->notify_fd, 1);
+    if (wal->notify_fd >= 0) (void)eventfd_write(wal->notify_fd, 1); /* it fails only past 2^64 changes */
 }
 
 void oor_wal_wake_all(oor_wal *wal) {
@@ -242,8 +241,7 @@ static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags
         if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int fits = half->base + half->used + need <= wal->current->size;
-        int over = count && is_over_bound(wal, count, need);
-        int rc = 0;
+        int over = count && is_over_bound(wal, count, need), rc = 0;
         if (!wal->exclusive && !over && fits && half->used + need <= wal->options.tail_size)
             return 0;
         if (!wal->exclusive && !over && !other->file && (fits || wal->ready)) {
