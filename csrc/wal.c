@@ -24,7 +24,8 @@ typedef struct {
 } batch;
 
 static void notify(const oor_wal *wal) {
-    if (wal->notify_fd >= 0) (void)eventfd_write(wal->notify_fd, 1); /* it fails only past 2^64 changes */
+    if (wal->notify_fd >= 0)
+        (void)eventfd_write(wal->notify_fd, 1); /* it fails only past 2^64 changes */
 }
 
 void oor_wal_wake_all(oor_wal *wal) {
