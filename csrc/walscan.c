@@ -120,33 +120,37 @@ static void walk(const segment *s, oor_segment_info *info) {
     info->ended = sealed ? OOR_END_SEAL : at >= s->size ? OOR_END_FILE : OOR_END_ZEROS;
 }
 
-/* Looks for whole frames in [from, size), where the walk did not go. */
-static void search_rest(const uint8_t *data, size_t size, uint64_t base, uint64_t from,
-                        uint32_t salt, oor_segment_info *info, int *nonzero) {
-    uint64_t at = oor_round_up(from, OOR_FRAME_ALIGN);
-    for (uint64_t i = from - base; !*nonzero && i < size; i++) *nonzero = data[i] != 0;
-    while (*nonzero && at - base + OOR_FRAME_HEADER_SIZE <= size) {
+static int all_zeros(const uint8_t *data, size_t size) {
+    return size == 0 || (data[0] == 0 && memcmp(data, data + 1, size - 1) == 0);
+}
+
+/* Looks for whole frames behind the walk's end, `base`, where `data` is from.  Returns 0 when there
+ * is nothing but zeros. */
+static int search_rest(const uint8_t *data, size_t size, uint64_t base, uint32_t salt,
+                       oor_segment_info *info) {
+    if (all_zeros(data, size)) return 0;
+    for (uint64_t at = 0; at + OOR_FRAME_HEADER_SIZE <= size;) {
         oor_frame frame;
-        if (oor_frame_decode(data + (at - base), size - (size_t)(at - base), salt, at, &frame)) {
-            if (!info->later_frames++) info->later_offset = at;
+        if (oor_frame_decode(data + at, size - (size_t)at, salt, base + at, &frame)) {
+            if (!info->later_frames++) info->later_offset = base + at;
             note_promise(info, &frame);
             at += frame.size;
         } else {
             at += OOR_FRAME_ALIGN;
         }
     }
+    return 1;
 }
 
 static void search_all_rest(const segment *s, oor_segment_info *info) {
-    int nonzero = 0;
-    if (info->end < s->size)
-        search_rest(s->data + info->end, s->size - (size_t)info->end, info->end, info->end, s->salt,
-                    info, &nonzero);
-    if (nonzero && info->ended == OOR_END_ZEROS) info->ended = OOR_END_BAD;
+    uint64_t end = info->end;
+    assert(end % OOR_FRAME_ALIGN == 0);
+    if (end < s->size && search_rest(s->data + end, s->size - (size_t)end, end, s->salt, info) &&
+        info->ended == OOR_END_ZEROS)
+        info->ended = OOR_END_BAD;
     size_t size;
-    const uint8_t *tail = oor_tail_at(s->tail, s->id.number, info->end, &size);
-    int tail_nonzero = 0;
-    if (tail) search_rest(tail, size, info->end, info->end, s->salt, info, &tail_nonzero);
+    const uint8_t *tail = oor_tail_at(s->tail, s->id.number, end, &size);
+    if (tail) search_rest(tail, size, end, s->salt, info);
 }
 
 int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number,
