@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Iterator, MutableMapping
 from itertools import islice
 from typing import Any
@@ -18,17 +19,17 @@ class MutableManners(Reads):
     writers.
     """
 
+    @abc.abstractmethod
     def put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
         """Set `key` to `value` and return the LSN of the mutation."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def delete(self, key: BytesLike, *, durability: str | None = None) -> int:
         """Remove `key`, which need not be there, and return the LSN."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def write(self, batch: Pairs, *, durability: str | None = None) -> int:
         """Commit a batch, all of it or none."""
-        raise NotImplementedError
 
     def __setitem__(self, key: BytesLike, value: BytesLike) -> None:
         self.put(key, value)
@@ -80,4 +81,4 @@ class MutableManners(Reads):
             self.write(batch)
 
 
-MutableMapping.register(MutableManners)
+MutableMapping.register(MutableManners)  # type: ignore[type-abstract]

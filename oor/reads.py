@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -43,7 +44,7 @@ def range_bounds(
     )
 
 
-class Reads:
+class Reads(abc.ABC):
     """Reads of one kind of view. Behaves as a `collections.abc.Mapping` in key order, with these
     differences:
 
@@ -53,18 +54,19 @@ class Reads:
 
     _pins: Pins | None = None
 
+    @abc.abstractmethod
     def _now(self) -> Moment:
         """The view to read from; ClosedError if there is none any more."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def get(self, key: BytesLike, default: Any = None) -> Any:
         """The value of `key`, or `default` if it is not there."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked; None for a key that is not there."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def get_into(self, key: BytesLike, buffer: Any) -> int | None:
         """Copy the value of `key` to the start of a writable buffer and return its size; None: not
         there.
@@ -73,7 +75,6 @@ class Reads:
         Raises LimitError, which says the size, if the buffer is too small; it is then unchanged. As
         `get` otherwise.
         """
-        raise NotImplementedError
 
     # ---- ranges ----------------------------------------------------------------------------------
 
@@ -179,7 +180,7 @@ class Reads:
         return self.first() is not None
 
 
-Mapping.register(Reads)
+Mapping.register(Reads)  # type: ignore[type-abstract]
 
 
 def look_up_many(

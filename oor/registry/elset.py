@@ -7,6 +7,7 @@ text. What a set is read from, lines (`tle_set`) or a message (`omm.set`), makes
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ def register(form: Format, maker: Maker) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class ElementSet:
+class ElementSet(abc.ABC):
     """A set that has passed every check of its format. Immutable.
 
     `text` is the original record, byte for byte, and `format` says how to read it. `source` is None
@@ -64,14 +65,14 @@ class ElementSet:
     # ---- the record ----
 
     @property
+    @abc.abstractmethod
     def format(self) -> Format:
         """How `text` is to be read."""
-        raise NotImplementedError
 
     @property
+    @abc.abstractmethod
     def fields(self) -> Mapping[str, str]:
         """Every value by its upper-case CCSDS name, as text; what is absent is no entry."""
-        raise NotImplementedError
 
     @property
     def lines(self) -> tuple[str, ...]:

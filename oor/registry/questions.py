@@ -6,6 +6,7 @@ is in force.
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -39,7 +40,7 @@ def microseconds(moment: Moment) -> int:
     return (moment - _EPOCH_0) // _MICROSECOND
 
 
-class Questions:
+class Questions(abc.ABC):
     """What can be asked of a store or of a snapshot of it.
 
     `prefer` names sources in the order of preference: the answer is then the newest set of the
@@ -50,12 +51,13 @@ class Questions:
         self._reader = reader
         self._accept = accept
 
+    @abc.abstractmethod
     def _name_of(self, source_id: int) -> str:
-        raise NotImplementedError
+        """The name of a registered source."""
 
+    @abc.abstractmethod
     def _pinned(self) -> Any:
         """A context that gives a reader which does not change."""
-        raise NotImplementedError
 
     # ---- one object ----
 
