@@ -43,30 +43,43 @@ enum { TAIL_FORMAT = 1 };
 /* The largest half that a reader will take memory for. */
 enum { TAIL_SIZE_MAX = 1 << 28 };
 
-/* Every block is written once before it is mapped, so that no store into the map can meet a full
- * disk. */
-static int write_once(oor_wal *wal) {
-    int64_t size = oor_io_size(wal->tail_fd, wal->tail_path);
-    if (size < 0) return (int)size;
-    if ((uint64_t)size == wal->map_size) return 0;
+/* Whether a tail of the right size is there already. */
+static int is_there(oor_wal *wal) {
+    int rc = oor_io_exists(wal->tail_path);
+    if (rc <= 0) return rc;
+    int fd = oor_io_open(wal->tail_path, OOR_OPEN_READ);
+    if (fd < 0) return fd;
+    int64_t size = oor_io_size(fd, wal->tail_path);
+    oor_io_close(fd, wal->tail_path);
+    return size < 0 ? (int)size : (uint64_t)size == wal->map_size;
+}
+
+/* Every block is written before the file is mapped, so that no store into the map can meet a full
+ * disk.  The file gets its name only then: a power loss in between leaves no tail with holes. */
+static int make_whole(oor_wal *wal) {
+    char made_path[sizeof wal->tail_path];
+    snprintf(made_path, sizeof made_path, "%s/TAIL.tmp", wal->dir);
     uint8_t *zeros = calloc(1, wal->map_size);
-    if (!zeros)
-        return oor_fail(OOR_E_MEMORY, wal->tail_path, "no memory for %zu zeros", wal->map_size);
-    int rc = oor_io_truncate(wal->tail_fd, wal->tail_path, 0);
-    if (rc >= 0) rc = oor_io_write(wal->tail_fd, wal->tail_path, zeros, wal->map_size, 0);
+    if (!zeros) return oor_fail(OOR_E_MEMORY, made_path, "no memory for %zu zeros", wal->map_size);
+    int fd = oor_io_open(made_path, OOR_OPEN_WRITE | OOR_OPEN_CREATE | OOR_OPEN_TRUNCATE);
+    int rc = fd < 0 ? fd : oor_io_write(fd, made_path, zeros, wal->map_size, 0);
     free(zeros);
-    if (rc >= 0) rc = oor_io_sync(wal->tail_fd, wal->tail_path);
-    if (rc >= 0) rc = oor_io_sync_dir(wal->dir);
-    return rc;
+    if (rc >= 0) rc = oor_io_sync(fd, made_path);
+    int closed = fd < 0 ? 0 : oor_io_close(fd, made_path);
+    if (rc >= 0) rc = closed;
+    if (rc >= 0) rc = oor_io_rename(made_path, wal->tail_path);
+    return rc < 0 ? rc : oor_io_sync_dir(wal->dir);
 }
 
 int oor_wal_tail_open(oor_wal *wal) {
     snprintf(wal->tail_path, sizeof wal->tail_path, "%s/TAIL", wal->dir);
     wal->map_size = 2 * (TAIL_HEAD + (size_t)wal->options.tail_size);
-    wal->tail_fd = oor_io_open(wal->tail_path, OOR_OPEN_READ | OOR_OPEN_WRITE | OOR_OPEN_CREATE);
+    int rc = is_there(wal);
+    if (rc == 0) rc = make_whole(wal);
+    if (rc < 0) return rc;
+    wal->tail_fd = oor_io_open(wal->tail_path, OOR_OPEN_READ | OOR_OPEN_WRITE);
     if (wal->tail_fd < 0) return wal->tail_fd;
-    int rc = write_once(wal);
-    if (rc >= 0) rc = oor_io_map(wal->tail_fd, wal->tail_path, wal->map_size, &wal->map);
+    rc = oor_io_map(wal->tail_fd, wal->tail_path, wal->map_size, &wal->map);
     if (rc < 0) return rc;
     for (int i = 0; i < 2; i++) {
         wal->half[i] = (oor_wal_half){0};

@@ -66,7 +66,7 @@ class Background:
             self._threads.append(thread)
 
     def stop(self) -> None:
-        """Stop both; a running compaction is cancelled and leaves nothing behind."""
+        """Stop both; a running compaction, a caller's too, is cancelled and leaves nothing."""
         self._stopping = True
         self._cancel.set()
         self._state.flush_wanted.set()
@@ -76,6 +76,9 @@ class Background:
         for thread in self._threads:
             thread.join()
         self._threads.clear()
+        # One that a caller asked for ends before this goes on; the next finds the store closed.
+        with self._compaction_lock:
+            pass
 
     def _give_up(self, error: Exception) -> None:
         """Writers must not wait for a thread that is gone: whatever ended it ends writing too."""
@@ -146,13 +149,20 @@ class Background:
             return True
 
     def compact_all(self) -> int:
-        """Merge all tables into the deepest level; returns how many compactions that took."""
+        """Merge all tables into the deepest level; returns how many compactions that took.
+
+        ClosedError if the store is closed meanwhile; nothing has changed then.
+        """
         with self._compaction_lock:
-            self._state.check_not_failed()
+            self._state.check_writable()
             job = everything(self._state.view.version)
             if job is None:
                 return 0
-            self._run(job, Cancel())
+            try:
+                self._run(job, self._cancel)
+            except CancelledError:
+                self._state.check_readable()
+                raise
             return 1
 
     def _run(self, job: Job, cancel: Cancel) -> None:

@@ -274,6 +274,7 @@ class DB(Handle, MutableManners):
                         durable_lsn=state.log.durable_lsn(),
                         next_lsn=next_lsn,
                     )
+                    state.sealed = True
                     state.manifest.append(edit)
         finally:
             self._let_go()
@@ -287,7 +288,9 @@ class DB(Handle, MutableManners):
             state.changed.notify_all()
         self._pins.end(closed.error())
         state.log.close()
-        state.manifest.close()
+        with state.manifest_lock:
+            state.sealed = True
+            state.manifest.close()
         for table in view.version.tables():
             table.close()
         self._lock_file.release()

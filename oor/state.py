@@ -56,6 +56,8 @@ class State:
         self.failure: OorError | None = None
         self.disk_full: DiskFullError | None = None
         self.closed = False
+        self.sealed = False
+        """Whether no edit may follow any more; under the manifest lock."""
         self.flushed_lsn = manifest.state.flushed_lsn
         self.hindered = False
         """Whether a writer must look closer before it goes on: closed, failed, or too far ahead."""
@@ -131,9 +133,12 @@ class State:
     ) -> None:
         """Make an edit durable in the manifest, then visible.
 
-        DiskFullError leaves all as it was; FailedError has turned the store read-only.
+        DiskFullError leaves all as it was; FailedError has turned the store read-only; ClosedError
+        if the closing edit is there already, which is the last.
         """
         with self.manifest_lock:
+            if self.sealed:
+                raise ClosedError("the store is closed", path=self.directory)
             edit = self._brought_up_to_date(edit)
             try:
                 self.manifest.append(edit)
