@@ -20,8 +20,8 @@
 #endif
 
 /* Fills this thread's last error and returns `code`.  `path` may be NULL; `format` is printf's. */
-int oor_fail(int code, const char *path, const char *format, ...) __attribute__((format(printf, 3,
-4)));
+int oor_fail(int code, const char *path, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* The same for a failed system call: the code follows from sys_errno, ENOSPC and EDQUOT are
  * OOR_E_FULL. */
 int oor_fail_errno(int sys_errno, const char *path, const char *format, ...)
@@ -34,8 +34,9 @@ int oor_fail_at(uint64_t segment, uint64_t offset, uint64_t first_lsn, uint64_t 
 /* Makes room for `more` bytes behind buffer->size: 0, or OOR_E_MEMORY. */
 int oor_buffer_reserve(oor_buffer *buffer, size_t more);
 
-static inline uint16_t oor_load16(const uint8_t *p) { return (uint16_t)(p[0] | (uint16_t)(p[1] <<
-8)); }
+static inline uint16_t oor_load16(const uint8_t *p) {
+    return (uint16_t)(p[0] | (uint16_t)(p[1] << 8));
+}
 
 static inline uint32_t oor_load32(const uint8_t *p) {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
@@ -75,8 +76,7 @@ static inline uint64_t oor_round_up(uint64_t value, uint64_t unit) {
 }
 
 /* 0 when the sizes add up to what the two areas hold, each within its limit; else OOR_E_LIMIT. */
-int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes, size_t
-values_size,
-                      const uint32_t *value_sizes);
+int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes,
+                      size_t values_size, const uint32_t *value_sizes);
 
 #endif

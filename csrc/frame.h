@@ -33,7 +33,7 @@ typedef struct {
 typedef struct {
     uint64_t epoch;
     uint64_t number;
-    uint64_t first_lsn;         /* of the first frame */
+    uint64_t first_lsn; /* of the first frame */
     /* the first LSN given in this segment; frames below it are copies */
     uint64_t new_lsn;
     uint64_t previous_segment;  /* 0: none */
@@ -70,12 +70,11 @@ static inline uint64_t oor_frame_size(uint64_t body_size) {
 /* Fills the header and the padding around a body that already stands at out +
  * OOR_FRAME_HEADER_SIZE. REQUIRES: room for oor_frame_size(body_size); offset is where the frame
  * starts in its segment. */
-void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t body_size, uint32_t
-op_count,
-                      uint64_t first_lsn, uint64_t durable_lsn, uint32_t flags);
+void oor_frame_finish(uint8_t *out, uint32_t salt, uint64_t offset, uint32_t body_size,
+                      uint32_t op_count, uint64_t first_lsn, uint64_t durable_lsn, uint32_t flags);
 /* Looks at data[0 .. size): 1 and *out when a whole frame of this segment starts there, else 0. */
-int oor_frame_decode(const uint8_t *data, size_t size, uint32_t salt, uint64_t offset, oor_frame
-*out);
+int oor_frame_decode(const uint8_t *data, size_t size, uint32_t salt, uint64_t offset,
+                     oor_frame *out);
 
 /* Writes one op at `out` and returns the byte behind it. */
 static inline uint8_t *oor_op_encode(uint8_t *out, const uint8_t *key, uint32_t key_size,
@@ -95,8 +94,8 @@ static inline uint8_t *oor_op_encode(uint8_t *out, const uint8_t *key, uint32_t 
 int oor_op_decode(const uint8_t *body, size_t body_size, size_t *at, oor_op *out);
 
 /* The header block, OOR_SEGMENT_HEADER_SIZE bytes, both copies. */
-void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id, const oor_segment_header
-*header);
+void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id,
+                               const oor_segment_header *header);
 /* Returns an oor_segment_header_state; *out is set for GOOD only.
  * `data` holds `size` bytes from the start of the file. */
 int oor_segment_header_decode(const uint8_t *data, size_t size, const oor_segment_id *id,

@@ -23,15 +23,15 @@
 /* ---- errors (core.c) ------------------------------------------------------------------------ */
 
 enum oor_code {
-    OOR_E_IO = -1,       /* the system refused; sys_errno says why */
+    OOR_E_IO = -1, /* the system refused; sys_errno says why */
     /* no room: ENOSPC or EDQUOT; nothing was changed, the call may be repeated */
     OOR_E_FULL = -2,
-    OOR_E_CORRUPT = -3,  /* bytes that were promised are not there */
-    OOR_E_FORMAT = -4,   /* bytes of a format or version that this build does not read */
-    OOR_E_MEMORY = -5,   /* an allocation failed */
-    OOR_E_LIMIT = -6,    /* an argument is past a documented limit */
-    OOR_E_FAILED = -7,   /* an earlier failure has made this object read-only */
-    OOR_E_TIMEOUT = -8,  /* the time given to a wait has passed */
+    OOR_E_CORRUPT = -3,   /* bytes that were promised are not there */
+    OOR_E_FORMAT = -4,    /* bytes of a format or version that this build does not read */
+    OOR_E_MEMORY = -5,    /* an allocation failed */
+    OOR_E_LIMIT = -6,     /* an argument is past a documented limit */
+    OOR_E_FAILED = -7,    /* an earlier failure has made this object read-only */
+    OOR_E_TIMEOUT = -8,   /* the time given to a wait has passed */
     OOR_E_CANCELLED = -9, /* the caller asked the work to stop */
     OOR_E_CLOSED = -10,   /* the object was closed */
     OOR_E_STALL = -11     /* it would have to wait, and was asked not to */
@@ -127,10 +127,25 @@ void oor_io_store(uint8_t *map, uint64_t offset, const uint8_t *data, size_t siz
 /* The recording and failing table (io_trace.c).  One at a time; for tests and for the crash
  * explorer. */
 enum oor_io_op {
-    OOR_OP_OPEN = 1, OOR_OP_CLOSE = 2, OOR_OP_READ = 3, OOR_OP_WRITE = 4, OOR_OP_SYNC = 5,
-    OOR_OP_TRUNCATE = 6, OOR_OP_ALLOCATE = 7, OOR_OP_RENAME = 8, OOR_OP_LINK = 9, OOR_OP_UNLINK =
-    10, OOR_OP_MAKE_DIR = 11, OOR_OP_SYNC_DIR = 12, OOR_OP_LOCK = 13, OOR_OP_LIST = 14, OOR_OP_SIZE
-    = 15, OOR_OP_MAP = 16, OOR_OP_STORE = 17, OOR_OP_EXISTS = 18, OOR_OP_MARK = 19
+    OOR_OP_OPEN = 1,
+    OOR_OP_CLOSE = 2,
+    OOR_OP_READ = 3,
+    OOR_OP_WRITE = 4,
+    OOR_OP_SYNC = 5,
+    OOR_OP_TRUNCATE = 6,
+    OOR_OP_ALLOCATE = 7,
+    OOR_OP_RENAME = 8,
+    OOR_OP_LINK = 9,
+    OOR_OP_UNLINK = 10,
+    OOR_OP_MAKE_DIR = 11,
+    OOR_OP_SYNC_DIR = 12,
+    OOR_OP_LOCK = 13,
+    OOR_OP_LIST = 14,
+    OOR_OP_SIZE = 15,
+    OOR_OP_MAP = 16,
+    OOR_OP_STORE = 17,
+    OOR_OP_EXISTS = 18,
+    OOR_OP_MARK = 19
 };
 enum oor_fault_how {
     OOR_FAULT_BEFORE = 0,  /* not done, error */
@@ -180,12 +195,12 @@ typedef struct {
     uint64_t next_lsn;      /* the LSN of the next new mutation */
     /* of the first frame: next_lsn, or less when frames are copied forward */
     uint64_t first_lsn;
-    uint64_t segment_size;  /* bytes, a multiple of OOR_BLOCK */
-    uint64_t tail_size;     /* bytes of each half of the shared tail, a multiple of OOR_BLOCK */
+    uint64_t segment_size; /* bytes, a multiple of OOR_BLOCK */
+    uint64_t tail_size;    /* bytes of each half of the shared tail, a multiple of OOR_BLOCK */
     uint32_t flags;
-    uint32_t sync_interval_us; /* 0: nobody syncs by time */
-    uint32_t spare_segments;   /* freed segments kept for reuse */
-    uint32_t commit_delay_us;  /* how long who leads a sync waits for company */
+    uint32_t sync_interval_us;     /* 0: nobody syncs by time */
+    uint32_t spare_segments;       /* freed segments kept for reuse */
+    uint32_t commit_delay_us;      /* how long who leads a sync waits for company */
     uint64_t max_unsynced_bytes;   /* logged and not durable at any time; 0: no bound */
     uint64_t max_unsynced_records; /* the same in mutations */
 } oor_wal_options;
@@ -203,14 +218,14 @@ typedef struct {
     uint64_t frames;
     uint64_t rotations;
     uint64_t recycled;
-    uint64_t stall_us;        /* waited by appends for room in the tail, a segment or a bound */
+    uint64_t stall_us; /* waited by appends for room in the tail, a segment or a bound */
     /* appends that waited since more would have been unsynced than may be */
     uint64_t bound_stalls;
-    uint64_t window_us_max;   /* the longest that a mutation stayed logged and not durable */
+    uint64_t window_us_max;    /* the longest that a mutation stayed logged and not durable */
     uint64_t window_bytes_max; /* the most that was logged and not durable at one time */
     uint64_t window_lsns_max;  /* the same in mutations */
-    int32_t failed;           /* 0, or the oor_code that ended writing */
-    int32_t direct;           /* 1: O_DIRECT | O_DSYNC is in force */
+    int32_t failed;            /* 0, or the oor_code that ended writing */
+    int32_t direct;            /* 1: O_DIRECT | O_DSYNC is in force */
 } oor_wal_state;
 
 typedef struct {
@@ -327,18 +342,18 @@ typedef struct {
     uint64_t end;               /* offset behind the last whole frame */
     uint64_t frames;
     uint64_t records;
-    uint64_t last_lsn;     /* of the contiguous run; 0: no record */
-    uint64_t next_lsn;     /* what the next record would have */
+    uint64_t last_lsn; /* of the contiguous run; 0: no record */
+    uint64_t next_lsn; /* what the next record would have */
     /* the highest durable LSN that any whole frame here states, behind the end too */
     uint64_t promised_lsn;
-    uint64_t highest_lsn;  /* the highest LSN of any whole frame, behind the end too */
-    uint64_t later_frames; /* whole frames behind the end */
-    uint64_t later_offset; /* where the first of them is */
-    uint64_t tail_frames;  /* of `frames`, those that only the shared tail had */
-    uint64_t lsn_bound;    /* no LSN at or above this was ever given in this segment */
-    int32_t header;        /* oor_segment_header_state */
-    int32_t ended;         /* oor_segment_end */
-    int32_t frames_found;  /* with a damaged header: frames of this number and epoch follow it */
+    uint64_t highest_lsn;   /* the highest LSN of any whole frame, behind the end too */
+    uint64_t later_frames;  /* whole frames behind the end */
+    uint64_t later_offset;  /* where the first of them is */
+    uint64_t tail_frames;   /* of `frames`, those that only the shared tail had */
+    uint64_t lsn_bound;     /* no LSN at or above this was ever given in this segment */
+    int32_t header;         /* oor_segment_header_state */
+    int32_t ended;          /* oor_segment_end */
+    int32_t frames_found;   /* with a damaged header: frames of this number and epoch follow it */
     int32_t header_in_tail; /* only the shared tail has its header, which then promises nothing */
 } oor_segment_info;
 
@@ -349,9 +364,8 @@ int oor_tail_read(const char *path, const uint8_t *database_id, uint64_t epoch, 
 void oor_tail_free(oor_tail *tail);
 
 /* Reads one segment whole, verifying each frame; `tail` (NULL: none) continues the newest. */
-int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number, uint64_t
-epoch,
-                        const oor_tail *tail, oor_segment_info *out);
+int oor_walscan_inspect(const char *path, const uint8_t *database_id, uint64_t number,
+                        uint64_t epoch, const oor_tail *tail, oor_segment_info *out);
 
 /* What a chunk of redo holds. */
 typedef struct {
@@ -360,7 +374,7 @@ typedef struct {
     uint64_t bytes;     /* of frames */
     uint64_t first_lsn; /* 0: no record in this chunk */
     uint64_t last_lsn;
-    uint64_t offset;    /* of the first frame */
+    uint64_t offset; /* of the first frame */
     /* salvage: where bytes before this chunk's first frame did not verify; 0: none */
     uint64_t lost_offset;
     uint64_t lost_first_lsn; /* salvage: the LSNs that are missing there; 0: none */
@@ -438,7 +452,7 @@ typedef struct {
     uint64_t misses;
     uint64_t evictions;
     uint64_t filter_checks;
-    uint64_t filter_skips; /* tables not looked into because their filter said no */
+    uint64_t filter_skips;  /* tables not looked into because their filter said no */
     uint64_t filter_misses; /* looked into for nothing: the filter said maybe */
 } oor_cache_stats;
 
@@ -457,9 +471,8 @@ int oor_run_write(oor_run *run, const char *path, uint64_t number, const oor_tab
                   uint64_t first_lsn, uint64_t last_lsn, oor_table_props *out);
 
 /* Opens a table and verifies footer, properties, index and filter; `uid` 0 takes any. */
-int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid, oor_cache
-*cache,
-                   oor_table **out);
+int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64_t uid,
+                   oor_cache *cache, oor_table **out);
 void oor_table_close(oor_table *table);
 void oor_table_read_props(const oor_table *table, oor_table_props *out);
 /* Reads every byte: checksums, key order, counts, filter membership. */
@@ -470,15 +483,15 @@ int oor_table_verify(oor_table *table);
 enum oor_lookup { OOR_ABSENT = 0, OOR_FOUND = 1, OOR_DELETED = 2 };
 
 typedef struct {
-    const uint8_t *data; /* this thread's, until its next lookup */
+    const uint8_t *data; /* in a block that whoever looked it up holds */
     size_t size;
 } oor_value;
 
 /* The tables of level 0 come first, newest first, then each deeper level in key order. */
-oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts, uint32_t
-levels); void oor_version_free(oor_version *version);
-int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size, oor_value
-*out); enum oor_read { OOR_READ_ABSENT = 0, OOR_READ_DELETED = 1, OOR_READ_VALUE = 2 };
+oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts,
+                             uint32_t levels);
+void oor_version_free(oor_version *version);
+enum oor_read { OOR_READ_ABSENT = 0, OOR_READ_DELETED = 1, OOR_READ_VALUE = 2 };
 
 /* What a lookup into memory of the caller's needs beside the key; one call at a time uses it. */
 typedef struct {
@@ -487,16 +500,20 @@ typedef struct {
     size_t capacity;
 } oor_reader;
 
-/* As oor_version_get, into the reader's room: OOR_READ_VALUE + the value's size, else an oor_read.
+/* The newest value of a key, into the reader's room: OOR_READ_VALUE + its size, else an oor_read.
  * A value that is larger than the room is not copied: the caller asks again with a larger one. */
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
 /* A pickled list of value or None, in the order asked, in `out`; returns how many were found. */
 int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
                              size_t keys_size, const uint32_t *key_sizes, oor_buffer *out);
 
-enum oor_merge_flags { OOR_MERGE_REVERSE = 1, OOR_MERGE_KEYS_ONLY = 2, OOR_MERGE_HAS_STOP = 4,
-                       OOR_MERGE_HAS_START = 8,
-                       OOR_MERGE_NO_WINDOW = 16 /* there are no newer pairs */ };
+enum oor_merge_flags {
+    OOR_MERGE_REVERSE = 1,
+    OOR_MERGE_KEYS_ONLY = 2,
+    OOR_MERGE_HAS_STOP = 4,
+    OOR_MERGE_HAS_START = 8,
+    OOR_MERGE_NO_WINDOW = 16 /* there are no newer pairs */
+};
 
 /* Walks start <= key < stop, up or down, over all tables of a version and one run of newer pairs.
  * */
@@ -531,8 +548,8 @@ typedef struct {
     size_t keys_capacity;    /* both at most INT32_MAX, so that offsets are of either sign */
     size_t values_capacity;
     uint32_t pairs_capacity;
-    uint32_t count;          /* pairs written so far */
-    uint32_t key_needed;     /* after OOR_MERGE_FULL, sizes of the pair that found no room */
+    uint32_t count;      /* pairs written so far */
+    uint32_t key_needed; /* after OOR_MERGE_FULL, sizes of the pair that found no room */
     uint32_t value_needed;
 } oor_columns;
 
@@ -571,10 +588,9 @@ void oor_compaction_cancel(oor_compaction *compaction);
 /* ---- columns (columns.c) --------------------------------------------------------------------- */
 
 /* The pairs as a pickled dict key -> value or None, later ones over earlier ones. */
-int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, const uint32_t
-*key_sizes,
-                        const uint8_t *values, size_t values_size, const uint32_t *value_sizes,
-                        oor_buffer *out);
+int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size,
+                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                        const uint32_t *value_sizes, oor_buffer *out);
 
 /* ---- element sets (tle.c) -------------------------------------------------------------------- */
 /* tle: begin */
@@ -583,15 +599,15 @@ int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size, c
 /* Why bytes of an input are refused.  Quarantine files hold the names: they never change. */
 enum oor_tle_rule {
     OOR_TLE_FINE = 0,
-    OOR_TLE_LONG_LINE = 1,         /* over OOR_TLE_LINE_MAX; cut into OOR_TLE_PIECEs */
-    OOR_TLE_TEXT = 2,              /* neither a name nor an element line */
-    OOR_TLE_NAME_ALONE = 3,        /* a name line, and no element lines behind it */
+    OOR_TLE_LONG_LINE = 1,  /* over OOR_TLE_LINE_MAX; cut into OOR_TLE_PIECEs */
+    OOR_TLE_TEXT = 2,       /* neither a name nor an element line */
+    OOR_TLE_NAME_ALONE = 3, /* a name line, and no element lines behind it */
     OOR_TLE_LINE_1_MISSING = 4,
     OOR_TLE_LINE_2_MISSING = 5,
-    OOR_TLE_BYTE = 6,              /* an element line holds a byte that is not printable ASCII */
-    OOR_TLE_LENGTH = 7,            /* an element line is not of 69 columns */
-    OOR_TLE_CHECKSUM_MISSING = 8,  /* 68 columns: the check digit is not there */
-    OOR_TLE_COLUMN = 9,            /* a column holds what its field does not allow */
+    OOR_TLE_BYTE = 6,             /* an element line holds a byte that is not printable ASCII */
+    OOR_TLE_LENGTH = 7,           /* an element line is not of 69 columns */
+    OOR_TLE_CHECKSUM_MISSING = 8, /* 68 columns: the check digit is not there */
+    OOR_TLE_COLUMN = 9,           /* a column holds what its field does not allow */
     OOR_TLE_CHECKSUM = 10,
     OOR_TLE_CATALOG_NUMBER = 11,   /* an Alpha-5 number that begins with I or O */
     OOR_TLE_CATALOG_MISMATCH = 12, /* the two lines are of different objects */
@@ -603,15 +619,15 @@ enum {
     OOR_TLE_LINE_MAX = 1024, /* bytes of a line, with its end */
     OOR_TLE_SET_MAX = 4096,  /* bytes of a set, with its name line and blank lines inside */
     OOR_TLE_PIECE = 65536,
-    OOR_TLE_NEED = 69632,    /* PIECE + SET_MAX: a scan of so many bytes always consumes some */
+    OOR_TLE_NEED = 69632, /* PIECE + SET_MAX: a scan of so many bytes always consumes some */
     OOR_TLE_KEY_SIZE = 23,
     OOR_TLE_VALUE_HEADER_SIZE = 10
 };
 enum oor_tle_flags { OOR_TLE_NAMED = 1 };
 
 typedef struct {
-    uint64_t digest;   /* of columns 1 to 68 of both lines (tle_line.c) */
-    int64_t epoch_us;  /* since 1970-01-01 UTC */
+    uint64_t digest;  /* of columns 1 to 68 of both lines (tle_line.c) */
+    int64_t epoch_us; /* since 1970-01-01 UTC */
     uint32_t catalog_number;
     uint32_t offset;   /* of the set's first byte in the text of the call */
     uint16_t size;     /* of all its lines with their ends */

@@ -74,8 +74,8 @@ struct oor_table {
     uint32_t filter_probes;
     uint32_t prefix_size; /* the filter holds so many first bytes of each key; 0: none */
     uint32_t version;     /* of the file's format */
-    uint64_t *prefixes; /* of each fence, behind the bytes that fences have in common */
-    oor_slot *slots;    /* of each block, in the cache */
+    uint64_t *prefixes;   /* of each fence, behind the bytes that fences have in common */
+    oor_slot *slots;      /* of each block, in the cache */
     uint32_t block_count;
     uint32_t common_size; /* how many bytes all fences but the empty first one have in common */
     uint32_t *fences;     /* offset of each fence in `index`; its size is the u16 before it */

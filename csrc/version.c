@@ -4,13 +4,12 @@
  * disk. */
 #include "version.h"
 
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "pickle.h"
 #include "sort.h"
 
-enum { LEVELS_MAX = 64, VALUE_KEPT_MAX = 1 << 20, BATCH = 1024, AHEAD = 6 };
+enum { LEVELS_MAX = 64, BATCH = 1024, AHEAD = 6 };
 
 oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts,
                              uint32_t levels) {
@@ -95,45 +94,6 @@ static int look_up(const oor_version *version, const uint8_t *key, size_t key_si
 }
 
 /* ---- one value ------------------------------------------------------------------------------ */
-
-static pthread_key_t value_key;
-static pthread_once_t value_once = PTHREAD_ONCE_INIT;
-static _Thread_local uint8_t *value_data;
-static _Thread_local size_t value_capacity;
-
-static void make_value_key(void) {
-    int rc = pthread_key_create(&value_key, free);
-    assert(rc == 0);
-}
-
-/* This thread's room for a value; one that was very large is given back at the next call. */
-static uint8_t *value_room(size_t size) {
-    if (size <= value_capacity && value_capacity <= VALUE_KEPT_MAX) return value_data;
-    size_t capacity = size < 4096 ? 4096 : size;
-    if (capacity != value_capacity) {
-        pthread_once(&value_once, make_value_key);
-        free(value_data);
-        value_data = malloc(capacity);
-        value_capacity = value_data ? capacity : 0;
-        pthread_setspecific(value_key, value_data); /* freed when the thread ends */
-    }
-    return value_data;
-}
-
-int oor_version_get(const oor_version *version, const uint8_t *key, size_t key_size,
-                    oor_value *out) {
-    oor_cached *held;
-    oor_value value;
-    int found = look_up(version, key, key_size, oor_hash(key, key_size), &held, &value);
-    if (found != OOR_FOUND) return found;
-    uint8_t *room = value_room(value.size);
-    if (room) memcpy(room, value.data, value.size);
-    oor_cached_release(held);
-    if (!room)
-        return oor_fail(OOR_E_MEMORY, NULL, "no memory for a value of %zu bytes", value.size);
-    *out = (oor_value){room, value.size};
-    return OOR_FOUND;
-}
 
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size) {
     oor_cached *held;

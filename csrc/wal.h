@@ -62,7 +62,7 @@ struct oor_wal {
     /* somebody waits for: a free half, a prepared segment, an end of exclusive use */
     pthread_cond_t changed;
     oor_wal_sleeper *sleepers; /* list: those who wait for a sync that somebody else makes */
-    oor_wal_options options; /* constant; dir points to `dir` */
+    oor_wal_options options;   /* constant; dir points to `dir` */
     char dir[960];
     uint64_t next_lsn;
     uint64_t expected_lsn; /* what a reader of the frames so far would expect next */
@@ -80,13 +80,13 @@ struct oor_wal {
     int started;
     int stopping;
     int failed;
-    oor_error failure;        /* what oor_last_error said then */
-    uint64_t prepare_asked;   /* attempts asked for and made, for those who wait for one */
+    oor_error failure;      /* what oor_last_error said then */
+    uint64_t prepare_asked; /* attempts asked for and made, for those who wait for one */
     uint64_t prepare_done;
     oor_error prepare_error;  /* of the last attempt; code 0: it worked */
     oor_error drain_error;    /* of the last drain that may be repeated; code 0: none */
     uint64_t window_since_us; /* when the oldest mutation that is not durable was logged; 0: none */
-    uint8_t *private_copy; /* aligned; what a direct write sends; the draining thread's */
+    uint8_t *private_copy;    /* aligned; what a direct write sends; the draining thread's */
     size_t private_size;
     uint8_t *map;
     size_t map_size;
@@ -100,12 +100,12 @@ struct oor_wal {
     pthread_t prepare_thread;
     pthread_cond_t sync_wanted;
     pthread_cond_t prepare_wanted;
-    int threads;        /* how many of the two run */
-    int sync_asked;     /* drain now, whatever the time */
-    int gathering;      /* somebody leads the next sync and waits for company */
-    int notify_fd;      /* an eventfd that counts changes of what is durable; -1: none */
-    int sync_sleeps;    /* the sync thread waits without a deadline: an append must wake it */
-    int sealed;         /* the last frame is a seal */
+    int threads;     /* how many of the two run */
+    int sync_asked;  /* drain now, whatever the time */
+    int gathering;   /* somebody leads the next sync and waits for company */
+    int notify_fd;   /* an eventfd that counts changes of what is durable; -1: none */
+    int sync_sleeps; /* the sync thread waits without a deadline: an append must wake it */
+    int sealed;      /* the last frame is a seal */
     /* in LSN order: logged, waited for, and not yet dropped by the caller */
     oor_wal_waiting *queue;
     size_t queue_count;
@@ -117,13 +117,12 @@ struct oor_wal {
 /* Makes a file for segment `number`, durable with its name, from a spare (taken, freed on failure)
  * or anew; then it is written once with zeros from `zeros_from` on. */
 int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from,
-oor_wal_file *spare,
-                      oor_wal_file **out);
+                      oor_wal_file *spare, oor_wal_file **out);
 /* Writes and syncs the header block.  REQUIRES: everything before it in the log is durable. */
 int oor_wal_file_begin(oor_wal *wal, oor_wal_file *file);
 /* Writes whole blocks; durable when it returns.  REQUIRES: aligned offset, size and memory. */
-int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size, uint64_t
-offset);
+int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, size_t size,
+                       uint64_t offset);
 /* Closes without an opinion on what is in it. */
 void oor_wal_file_free(oor_wal_file *file);
 

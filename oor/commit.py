@@ -53,7 +53,10 @@ class Commit:
         self._waiting: dict[int, tuple[Callable[[], Mutations], int]] = {}
         self._tokens = itertools.count(1)
         self._peeked = ffi.new("oor_wal_waiting[]", _PEEK_COUNT)
-        self._memtable_bytes = state.options.memtable_bytes
+        # What a memtable counts for a record is more than its frame, so a flush at half the log's
+        # limit comes before the log is at its limit.
+        options = state.options
+        self._memtable_bytes = min(options.memtable_bytes, max(1, options.max_log_bytes // 2))
         self._buffer = Buffer()
         self._patient_lock = _PatientLock(state)
         self.pressure = Pressure(state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -46,7 +45,6 @@ class Snapshot(Reads):
         self._closed: OorError | None = None
         self.lsn = moment.lsn
         """The LSN of the newest mutation that the snapshot shows."""
-        self.taken_at = time.time()
         self.pinned: Pinned | None = Pinned("snapshot", moment, pins.sites)
         pins.add(self)
 

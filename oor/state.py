@@ -25,9 +25,8 @@ class State:
     """An open store, as commit, flush, compaction and checkpoint see it.
 
     Locks, in the order in which they may be taken: `flush_lock` (one flush at a time),
-    `manifest_lock`
-    (one edit at a time), `lock` (the commit lock: memtable order, the view). None of them is held
-    across a sync of the log.
+    `manifest_lock` (one edit at a time), `lock` (the commit lock: memtable order, the view). The
+    commit lock is held across no sync.
     Invariants: (1) `view` is exchanged whole, under `lock`. (2) A table is in `view` only after the
     manifest that names it is durable. (3) After `failure` is set nothing is written.
     """

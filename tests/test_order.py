@@ -10,6 +10,8 @@ from support.engine import TINY, content, files, kill
 from support.recording import Op, Recording
 
 import oor
+from oor.checkpoint import is_due
+from oor.state import now
 
 STEPS = (Op.WRITE, Op.SYNC, Op.SYNC_DIR, Op.RENAME, Op.UNLINK)
 
@@ -185,3 +187,15 @@ def test_after_many_cycles_the_manifest_names_exactly_the_live_tables(tmp_path):
             last = db.last_lsn
         with oor.open(path, **TINY) as db:
             assert db.recovery.flushed_lsn == last
+
+
+def test_the_size_of_the_log_alone_brings_a_flush_and_a_checkpoint(tmp_path):
+    limits = {"max_log_bytes": 256 << 10, "segment_bytes": 64 << 10, "tail_bytes": 16 << 10}
+    with oor.open(tmp_path / "store", durability="os", background=False, **limits) as db:
+        while db.stats().log.live_bytes <= limits["max_log_bytes"]:
+            db.put(b"%d" % db.last_lsn, b"v" * 1000)
+        assert db.stats().immutables > 0, "a memtable of 64 MiB was full long before its size"
+        assert is_due(db._state, now())
+        db.checkpoint()
+        assert not is_due(db._state, now())
+        assert db.stats().log.live_bytes <= 2 * limits["segment_bytes"]
