@@ -27,7 +27,7 @@ COMMANDS = {
     "verify": ("store", "Read every byte of a store and say what is damaged; change nothing."),
     "manifest": ("store", "Print the manifest, edit by edit."),
     "doctor": ("doctor", "Measure what a sync costs in a directory, and what it does there."),
-    "lab": ("lab", "Try how much a loss of power takes in each mode."),
+    "lab": ("lab", "Answer a question about durability by trying it on this machine."),
     "demo": ("demo", "Kill a process in the middle of an ingest and lose nothing; see it happen."),
 }
 

@@ -1,61 +1,42 @@
-"""`oor lab`: questions about durability, answered by trying."""
+"""`oor lab loss-window`: how much can a loss of power take?"""
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import asdict
 
 import click
 
 from oor.cli import exits
+from oor.cli.lab import directory_option, place, png_option
 from oor.cli.output import emit, json_option, note
-from oor.demo.scratch import scratch
-from oor.lab import loss_window
+from oor.lab import loss_window as experiment
 
 
-@click.command()
-@click.argument("experiment", type=click.Choice(["loss-window"]))
+@click.command("loss-window")
+@directory_option
 @click.option(
-    "--dir",
-    "directory",
-    type=click.Path(file_okay=False),
-    help="Work here, and leave the stores there.",
-)
-@click.option(
-    "--mode", "modes", type=click.Choice(loss_window.MODES), multiple=True,
-    default=loss_window.MODES, show_default=True, help="May be given more than once.",
+    "--mode", "modes", type=click.Choice(experiment.MODES), multiple=True,
+    default=experiment.MODES, show_default=True, help="May be given more than once.",
 )  # fmt: skip
 @click.option(
-    "--seconds",
-    type=click.FloatRange(0.05, 600),
-    default=1.0,
-    show_default=True,
+    "--seconds", type=click.FloatRange(0.05, 600), default=1.0, show_default=True,
     help="Of each workload.",
-)
+)  # fmt: skip
 @click.option(
     "--rate", type=click.FloatRange(1), default=5000.0, show_default=True, help="Records a second."
 )
 @click.option(
-    "--instants",
-    type=click.IntRange(1, 100_000),
-    default=100,
-    show_default=True,
+    "--instants", type=click.IntRange(1, 100_000), default=100, show_default=True,
     help="Losses of power, a mode.",
-)
+)  # fmt: skip
 @click.option(
-    "--sync-interval",
-    type=click.FloatRange(0.001, 10),
-    default=0.05,
-    show_default=True,
+    "--sync-interval", type=click.FloatRange(0.001, 10), default=0.05, show_default=True,
     help="Seconds.",
-)
+)  # fmt: skip
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the instants.")
-@click.option(
-    "--png", type=click.Path(dir_okay=False), help="Draw a picture too (needs matplotlib)."
-)
+@png_option
 @json_option
-def lab(
-    experiment: str,
+def loss_window(
     directory: str | None,
     modes: tuple[str, ...],
     seconds: float,
@@ -66,14 +47,14 @@ def lab(
     png: str | None,
     as_json: bool,
 ) -> int:
-    """Run an experiment. loss-window: lose power at random instants, recover, and see what is gone.
+    """Lose power at random instants, recover, and see what is gone.
 
     The answer is the largest window that was lost in each mode, against the bound that the mode
-    promises.
+    promises. Exits with 1 if a bound was exceeded.
     """
-    with contextlib.nullcontext(directory) if directory else scratch() as place:
-        results = loss_window.run(
-            place,
+    with place(directory) as folder:
+        results = experiment.run(
+            folder,
             modes=modes,
             seconds=seconds,
             rate=rate,
@@ -91,8 +72,8 @@ def lab(
             }
         )
     if not as_json:
-        print(loss_window.report(results))
+        print(experiment.report(results))
     if png:
-        loss_window.save_png(results, png)
+        experiment.save_png(results, png)
         note(f"oor: drew {png}")
     return exits.FINE if all(result.holds for result in results) else exits.DAMAGE
