@@ -255,7 +255,7 @@ def report(results: Sequence[ModeResult]) -> str:
 def save_png(results: Sequence[ModeResult], path: str) -> None:
     """The same as a picture. OorError if matplotlib is not installed."""
     try:
-        from matplotlib.figure import Figure  # type: ignore[import-not-found,unused-ignore]
+        from matplotlib.figure import Figure
     except ImportError:
         raise OorError("a picture needs matplotlib: pip install oor[plot]") from None
     figure = Figure(figsize=(9, 3 * len(results)), layout="constrained")

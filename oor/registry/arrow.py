@@ -81,7 +81,7 @@ def reader(elsets: Iterable[ElementSet]) -> Any:
 def to_parquet(elsets: Iterable[ElementSet], path: str | os.PathLike[str]) -> int:
     """Write sets to a Parquet file, row group by row group; returns how many there were."""
     _pyarrow()
-    from pyarrow import parquet  # type: ignore[import-untyped]
+    from pyarrow import parquet
 
     count = 0
     with parquet.ParquetWriter(os.fspath(path), schema(), compression="zstd") as writer:

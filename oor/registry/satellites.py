@@ -77,7 +77,7 @@ def _by_numbers(api: Any, elset: ElementSet, gravity: Any) -> Any:
 
 def _sgp4() -> Any:
     try:
-        from sgp4 import api  # type: ignore[import-untyped]
+        from sgp4 import api
     except ImportError as error:
         raise MissingExtraError("this needs sgp4: pip install 'oor[sgp4]'") from error
     return api
