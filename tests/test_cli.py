@@ -17,6 +17,7 @@ from support.tle import numbered, text_of
 import oor
 from oor.cli import exits
 from oor.cli.app import COMMANDS, run
+from oor.cli.lab import EXPERIMENTS
 from oor.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -369,8 +370,10 @@ def test_every_command_has_help_and_takes_json(capsys):
     listing = capsys.readouterr().out
     for name in COMMANDS:
         assert re.search(rf"^  {name} ", listing, re.MULTILINE)
-        assert run([name, "--help"]) == exits.FINE
-        assert "--json" in capsys.readouterr().out
+        groups = {"lab": EXPERIMENTS}
+        for command in [[name, each] for each in groups[name]] if name in groups else [[name]]:
+            assert run([*command, "--help"]) == exits.FINE
+            assert "--json" in capsys.readouterr().out
 
 
 def test_wrong_usage_ends_with_two(capsys):
