@@ -85,7 +85,7 @@ def test_each_mode_keeps_its_promise_at_random_instants(tmp_path):
     sync, interval, os_mode = results
     assert [result.mode for result in results] == ["sync", "interval", "os"]
     assert sync.worst_records == 0 and sync.holds and sync.records > 0
-    assert interval.holds and interval.syncs > 1
+    assert interval.holds and interval.syncs > 0
     assert os_mode.worst_records > 0 and os_mode.bound_seconds is None
     assert len(sync.instants) == 10
 

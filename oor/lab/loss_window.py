@@ -124,16 +124,17 @@ def _run_mode(
     rng = random.Random(f"{seed} {mode}")
     found = []
     disk, fed = DurableDisk(folder), 0
-    for at in sorted(rng.uniform(0.0, times[-1]) for _ in range(instants)):
-        index = bisect.bisect_right(times, at) - 1
+    for moment in sorted(rng.uniform(times[0], times[-1]) for _ in range(instants)):
+        # Between two notes of the time it is not known when an operation ended: power is lost at
+        # the note, so that a pause of this process is not counted as something lost.
+        index = bisect.bisect_right(times, moment) - 1
+        at = times[index]
         for event in events[fed : points[index]]:
             disk.feed(event)
         fed = max(fed, points[index])
         _clear(folder)
         disk.write(folder)
         survived = _recovered(folder)
-        # Acknowledged and on the way to the disk: nothing between this note and the next is known
-        # better.
         count = bisect.bisect_right(acknowledged, at)
         lost = max(0, count - survived)
         found.append(Instant(at, count, lost, at - acknowledged[survived] if lost else 0.0))
