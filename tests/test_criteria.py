@@ -82,7 +82,7 @@ def test_criterion_a_fails_when_the_memtable_changes_before_the_log(outcome_of, 
 
 
 def test_criterion_c_fails_when_a_durable_record_is_gone(outcome_of, monkeypatch):
-    real = criteria._die
+    real = criteria.die_in_child
 
     def die_and_lose_one(path, point, count):
         durable = real(path, point, count)
@@ -90,7 +90,7 @@ def test_criterion_c_fails_when_a_durable_record_is_gone(outcome_of, monkeypatch
             db.delete(b"000000007")
         return durable
 
-    monkeypatch.setattr(criteria, "_die", die_and_lose_one)
+    monkeypatch.setattr(criteria, "die_in_child", die_and_lose_one)
     assert not outcome_of("c").passed
 
 

@@ -15,7 +15,8 @@ from oor.cli import exits
 from oor.cli.app import run as run_command
 from oor.lab import loss_window
 from oor.lab.durable import DurableDisk
-from oor.lab.loss_window import Instant, ModeResult, report, run, save_png, text_plot
+from oor.lab.loss_window import Instant, ModeResult, draw, report, run, text_plot
+from oor.lab.picture import save_png
 from oor.stats import LossWindow
 from oor.trace import Event, Op
 
@@ -124,9 +125,10 @@ def test_the_picture_says_what_it_needs_or_is_written(tmp_path):
         import matplotlib  # noqa: F401
     except ImportError:
         with pytest.raises(oor.OorError, match="matplotlib"):
-            save_png([made_up()], str(path))
+            save_png(str(path), lambda axes: draw([made_up()], axes))
     else:
-        save_png([made_up(), made_up(None)], str(path))
+        both = [made_up(), made_up(None)]
+        save_png(str(path), lambda axes: draw(both, axes), rows=2)
         assert path.read_bytes().startswith(b"\x89PNG")
 
 

@@ -7,8 +7,6 @@ figures that say so. Nothing is assumed from one to the next.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,8 +16,7 @@ import oor
 from oor import names, native
 from oor.analysis import analyze
 from oor.demo.records import record, records
-from oor.demo.victim import DURABLE_AT_LEAST, TABLES
-from oor.errors import OorError
+from oor.demo.victim import DURABLE_AT_LEAST, TABLES, die_in_child
 from oor.log import SegmentScan
 from oor.manifest import read_manifest
 from oor.names import FileKind
@@ -153,7 +150,7 @@ def crash(directory: str) -> Outcome:
         "5,000 records and a crash: everything up to the last durable batch is there, and more"
     )
     path = os.path.join(directory, "store.oor")
-    durable = _die(path, "logged", 5000)
+    durable = die_in_child(path, "logged", 5000)
     with oor.open(path) as db:
         report = db.recovery
         found = _count_whole(db, 5000)
@@ -217,7 +214,7 @@ def _crash_at(
     replayed: int,
 ) -> None:
     path = os.path.join(directory, f"{point}.oor")
-    _die(path, point, 5000)
+    die_in_child(path, point, 5000)
     left = _tables_on_disk(path)
     named = {names.table_name(number) for number in read_manifest(path).state.tables}
     outcome.require(f"{title}: tables that the manifest names", len(named), tables)
@@ -277,7 +274,7 @@ def recovery_time(directory: str) -> Outcome:
     )
     for count in (10_000, 50_000, 100_000):
         path = os.path.join(directory, f"{count}.oor")
-        _die(path, "logged", count)
+        die_in_child(path, "logged", count)
         began = time.perf_counter()
         with oor.open(path, background=False) as db:
             outcome.figures[f"{count:,} records, ms from open() to the first read"] = (
@@ -328,17 +325,6 @@ def manifest_is_exact(directory: str) -> Outcome:
 
 
 # ---- common --------------------------------------------------------------------------------------
-
-
-def _die(path: str, point: str, count: int) -> int:
-    """Let a child die; returns the last durable LSN that it told of."""
-    command = [sys.executable, "-m", "oor.demo.victim", path, point, str(count)]
-    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
-    if done.returncode != -9:
-        raise OorError(
-            f"the child should have died by SIGKILL and ended with {done.returncode}", path=path
-        )
-    return int(done.stdout.split()[-1])
 
 
 def _count_whole(db: oor.DB, count: int) -> int:

@@ -13,11 +13,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from typing import Any
 
 import oor
 from oor.demo.records import records
+from oor.errors import OorError
 from oor.state import State
 
 BATCH = 50
@@ -25,6 +27,20 @@ DURABLE_AT_LEAST = 3000
 """At `logged`: so many records are synced, the others only logged."""
 TABLES = 3
 """Tables that a compaction merges."""
+
+
+def die_in_child(path: str, point: str, count: int) -> int:
+    """Let a process of its own die at `point`; returns the last durable LSN that it told of.
+
+    Raises OorError if it does not end by SIGKILL.
+    """
+    command = [sys.executable, "-m", "oor.demo.victim", path, point, str(count)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
+    if done.returncode != -signal.SIGKILL:
+        raise OorError(
+            f"the child should have died by SIGKILL and ended with {done.returncode}", path=path
+        )
+    return int(done.stdout.split()[-1])
 
 
 def die() -> None:

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import oor
 from oor import native
-from oor.errors import CorruptionError, OorError
+from oor.errors import CorruptionError
 from oor.lab.durable import DurableDisk
 from oor.trace import Event, Op, Trace
 
@@ -91,9 +91,9 @@ def run(
     the kind.
 
     `rate` records a second are written for `seconds` in each mode; power is lost at `instants`
-    instants of each. Raises OorError if recovery yields anything but a prefix of what was written,
-    CorruptionError if it refuses what power left. A folder for each mode is left with what the last
-    instant had. Cost: `seconds` and about 10 ms an instant, a mode.
+    instants of each. Raises CorruptionError if recovery yields anything but a prefix of what was
+    written, or refuses what power left. A folder for each mode is left with what the last instant
+    had. Cost: `seconds` and about 10 ms an instant, a mode.
     """
     if not native.exists(directory):
         native.make_dir(directory)
@@ -253,15 +253,9 @@ def report(results: Sequence[ModeResult]) -> str:
     return "\n\n".join(parts)
 
 
-def save_png(results: Sequence[ModeResult], path: str) -> None:
-    """The same as a picture. OorError if matplotlib is not installed."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise OorError("a picture needs matplotlib: pip install oor[plot]") from None
-    figure = Figure(figsize=(9, 3 * len(results)), layout="constrained")
-    axes = figure.subplots(len(results), 1, squeeze=False)
-    for axis, result in zip(axes[:, 0], results, strict=True):
+def draw(results: Sequence[ModeResult], axes: Any) -> None:
+    """The same on axes of matplotlib, one for each mode."""
+    for axis, result in zip(axes, results, strict=True):
         axis.vlines(
             [instant.at for instant in result.instants],
             0,
@@ -271,5 +265,4 @@ def save_png(results: Sequence[ModeResult], path: str) -> None:
             axis.axhline(result.bound_seconds * 1e3, linestyle="--", color="tab:red")
         axis.set_title(f"{result.mode}: at most {result.worst_seconds * 1e3:.1f} ms lost")
         axis.set_ylabel("lost, ms")
-    axes[-1, 0].set_xlabel("power lost after, s")
-    figure.savefig(path)
+    axes[-1].set_xlabel("power lost after, s")

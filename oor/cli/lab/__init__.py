@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import import_module
+from typing import Any
 
 import click
 
+from oor.cli.output import emit, note
 from oor.demo.scratch import scratch
 
 EXPERIMENTS = {
+    "fsync-cost": "Measure what a durable write costs here, and how a batch shares it.",
+    "frame": "Show a frame of the log field by field, and what one flipped bit does.",
     "loss-window": "Lose power at random instants and see how much is gone, in each mode.",
+    "aries": "Crash a process and show analysis, redo and undo, step by step.",
+    "checkpoints": "Write with and without checkpoints, and compare log and redo.",
 }
 """name -> what it answers. `oor lab a-b` is the command `a_b` of the module `oor.cli.lab.a_b`."""
 
@@ -26,9 +32,35 @@ png_option = click.option(
 
 @contextlib.contextmanager
 def place(directory: str | None) -> Iterator[str]:
-    """The folder that was asked for, or one that goes when the experiment ends."""
+    """The folder that was asked for, made if need be, or one that goes when the experiment
+    ends."""
+    from oor import native
+
+    if directory and not native.exists(directory):
+        native.make_dir(directory)
     with contextlib.nullcontext(directory) if directory else scratch() as folder:
         yield folder
+
+
+def show(
+    found: Any,
+    report: Callable[[Any], str],
+    as_json: bool,
+    png: str | None = None,
+    draw: Callable[[Any, Any], None] | None = None,
+    rows: int = 1,
+) -> None:
+    """Print what an experiment found, its `figures()` as one JSON object or its report, and draw
+    it."""
+    if as_json:
+        emit(found.figures())
+    else:
+        print(report(found))
+    if png and draw is not None:
+        from oor.lab.picture import save_png
+
+        save_png(png, lambda axes: draw(found, axes), rows=rows)
+        note(f"oor: drew {png}")
 
 
 class _Experiments(click.Group):

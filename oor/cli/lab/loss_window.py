@@ -10,6 +10,7 @@ from oor.cli import exits
 from oor.cli.lab import directory_option, place, png_option
 from oor.cli.output import emit, json_option, note
 from oor.lab import loss_window as experiment
+from oor.lab.picture import save_png
 
 
 @click.command("loss-window")
@@ -74,6 +75,6 @@ def loss_window(
     if not as_json:
         print(experiment.report(results))
     if png:
-        experiment.save_png(results, png)
+        save_png(png, lambda axes: experiment.draw(results, axes), rows=len(results))
         note(f"oor: drew {png}")
     return exits.FINE if all(result.holds for result in results) else exits.DAMAGE
