@@ -235,6 +235,38 @@ void oor_cache_insert(oor_cache *cache, oor_slot *slot, oor_cached *cached) {
     pthread_mutex_unlock(&cache->lock);
 }
 
+static int broken(const char *what) { return oor_fail(OOR_E_BROKEN, NULL, "cache: %s", what); }
+
+/* One queue: linked both ways, its blocks in the slots that they name, its bytes the sum. */
+static int check_queue(const oor_cache *cache, uint8_t which, uint64_t *bytes) {
+    const queue *found = &cache->queues[which];
+    const oor_cached *before = NULL;
+    uint64_t sum = 0;
+    for (const oor_cached *at = found->oldest; at; before = at, at = at->next) {
+        if (at->previous != before || at->queue != which) return broken("a queue with a bad link");
+        if (!at->slot || (relaxed(at->slot) & OOR_SLOT_ADDRESS) != (uint64_t)(uintptr_t)at)
+            return broken("a block in a queue and not in its slot");
+        sum += at->size;
+    }
+    if (found->newest != before) return broken("a queue that does not end at its newest block");
+    if (found->bytes != sum) return broken("a queue whose bytes are not those of its blocks");
+    *bytes += sum;
+    return 0;
+}
+
+int oor_cache_check(oor_cache *cache) {
+    uint64_t bytes = 0;
+    pthread_mutex_lock(&cache->lock);
+    int rc = check_queue(cache, QUEUE_PROBATION, &bytes);
+    if (rc >= 0) rc = check_queue(cache, QUEUE_MAIN, &bytes);
+    uint64_t used = relaxed(&cache->used), pinned = relaxed(&cache->pinned);
+    if (rc >= 0 && used != bytes) rc = broken("used bytes that are not those of the queues");
+    if (rc >= 0 && used > 0 && used + pinned > relaxed(&cache->capacity))
+        rc = broken("more bytes than its capacity");
+    pthread_mutex_unlock(&cache->lock);
+    return rc;
+}
+
 int oor_cache_has_room(oor_cache *cache, uint64_t size) {
     return relaxed(&cache->used) + relaxed(&cache->pinned) + size <= relaxed(&cache->capacity);
 }

@@ -79,3 +79,13 @@ int oor_heap_step_over(oor_heap *heap, const uint8_t *key, uint32_t key_size, ui
         if (skipped) ++*skipped;
     }
 }
+
+int oor_heap_is_sound(const oor_heap *heap) {
+    for (uint32_t i = 0; i < heap->count; i++) {
+        const oor_cursor *cursor = heap->items[i].cursor;
+        if (!cursor->valid || cursor->prefix != oor_key_prefix(cursor->key, cursor->key_size))
+            return 0;
+        if (i > 0 && !comes_first(heap, &heap->items[(i - 1) / 2], &heap->items[i])) return 0;
+    }
+    return 1;
+}

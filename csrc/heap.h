@@ -33,6 +33,9 @@ int oor_heap_move(oor_heap *heap, uint32_t last);
  * them. */
 int oor_heap_step_over(oor_heap *heap, const uint8_t *key, uint32_t key_size, uint64_t *skipped);
 
+/* Whether every cursor stands on an entry and comes before those below it. */
+int oor_heap_is_sound(const oor_heap *heap);
+
 static inline oor_cursor *oor_heap_top(const oor_heap *heap) {
     return heap->count ? heap->items[0].cursor : NULL;
 }

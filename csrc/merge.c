@@ -155,6 +155,14 @@ oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_
     return NULL;
 }
 
+int oor_merge_check(const oor_merge *merge) {
+    const window *newer = &merge->newer;
+    if (newer->at > newer->count) return oor_fail(OOR_E_BROKEN, NULL, "walk: past its window");
+    if (!merge->failed && !oor_heap_is_sound(&merge->heap))
+        return oor_fail(OOR_E_BROKEN, NULL, "walk: cursors out of order");
+    return 0;
+}
+
 static void clear_window(window *newer) {
     free(newer->data);
     free(newer->key_sizes);

@@ -34,7 +34,8 @@ enum oor_code {
     OOR_E_TIMEOUT = -8,   /* the time given to a wait has passed */
     OOR_E_CANCELLED = -9, /* the caller asked the work to stop */
     OOR_E_CLOSED = -10,   /* the object was closed */
-    OOR_E_STALL = -11     /* it would have to wait, and was asked not to */
+    OOR_E_STALL = -11,    /* it would have to wait, and was asked not to */
+    OOR_E_BROKEN = -12    /* a check found an invariant broken: a fault of the engine itself */
 };
 
 /* What the last failed call of this thread found.  Fields that do not apply are 0 or empty. */
@@ -459,6 +460,8 @@ typedef struct {
 oor_cache *oor_cache_new(uint64_t capacity);
 void oor_cache_free(oor_cache *cache); /* after every table that uses it */
 void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out);
+/* Holds the invariants of cache.h against what is there: 0 or OOR_E_BROKEN.  For tests. */
+int oor_cache_check(oor_cache *cache);
 
 /* A run collects pairs in any order, each key once, and writes them as one table. */
 oor_run *oor_run_new(void);
@@ -520,6 +523,8 @@ enum oor_merge_flags {
 oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
                          const uint8_t *stop, size_t stop_size, uint32_t flags);
 void oor_merge_free(oor_merge *merge);
+/* Whether the walk's cursors stand in order and within its bounds: 0 or OOR_E_BROKEN.  For tests. */
+int oor_merge_check(const oor_merge *merge);
 /* The next window of the newer pairs, in walking order, copied; they hide what tables hold.  While
  * `last` is 0 the walk stops at the window's end and asks for more. */
 int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size_t keys_size,

@@ -117,6 +117,9 @@ class ColumnScan:
         """As `Scan.seek`."""
         self._walk.seek(key if type(key) is bytes else bytes(key))
 
+    def _check(self) -> None:
+        self._walk._check()
+
     def close(self) -> None:
         """Let go of the view; chunks that were handed out stay. More than once is fine."""
         self._walk.close()

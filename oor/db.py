@@ -279,6 +279,10 @@ class DB(Handle, MutableManners):
         finally:
             self._let_go()
 
+    def _check(self) -> None:
+        self._state._check()
+        self._pins._check()
+
     def _let_go(self) -> None:
         state = self._state
         with state.lock:

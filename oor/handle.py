@@ -86,6 +86,13 @@ class Handle(Reads):
         view = self._state.view
         return self._pins.read(view.version, view.memtables())
 
+    def _check(self) -> None:
+        """AssertionError or CorruptionError if anything that reads go through is not as it must
+        be.
+        """
+        self._state.view._check()
+        self._pins._check()
+
     def _now(self) -> Moment:
         state = self._state
         with state.lock:

@@ -86,6 +86,9 @@ class Scan:
         # A chain that met its end stays there.
         self._pairs = chain.from_iterable(walk)
 
+    def _check(self) -> None:
+        self._walk._check()
+
     def close(self) -> None:
         """Let go of the view; the scan is at its end. More than once is fine."""
         self._walk.close()
@@ -287,6 +290,15 @@ class Walk:
             self._lower = key if self._start is None else max(key, self._start)
         self._left = self._limit
         self._done = self._limit is not None and self._limit <= 0
+
+    def _check(self) -> None:
+        if self._moment is not None:
+            self._moment._check()
+        assert self._moment is not None or self._done, "a closed walk is at its end"
+        assert self._left is None or self._left >= 0
+        if self._merge is not None:
+            assert not self._done, "nothing to merge behind the end"
+            check(lib.oor_merge_check(self._merge))
 
     def close(self) -> None:
         """Let go; the walk is at its end."""

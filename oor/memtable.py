@@ -228,6 +228,12 @@ class MemtableView:
                 lower = keys[-1] + b"\0"
         return found
 
+    def _check(self) -> None:
+        link: _Saved | None = self._link
+        while link is not None:
+            assert len(link.log) % 2 == 0 and link._noted <= len(link.log) // 2 * 2
+            link = link.newer
+
     def _entries(self, keys: list[bytes]) -> list[tuple[bytes, Any]]:
         """What `get` says of each key, for many at once."""
         live = list(map(self.memtable.data.get, keys))

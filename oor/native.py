@@ -60,6 +60,8 @@ def _error(code: int) -> BaseException:
     what = ffi.string(found.what).decode("utf-8", "replace")
     if code == lib.OOR_E_MEMORY:
         return MemoryError(what)
+    if code == lib.OOR_E_BROKEN:
+        return AssertionError(what)
     cls = _BY_CODE[code]
     errno = found.sys_errno or None
     if errno is not None:

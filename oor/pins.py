@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Protocol
 
 from oor.errors import OorError
@@ -56,6 +57,13 @@ class Moment:
         self.version = version
         self.views = views
         self.lsn = lsn
+
+    def _check(self) -> None:
+        self.version._check()
+        for view in self.views:
+            view._check()
+        for newer, older in pairwise(self.views):
+            assert newer.memtable.first_lsn > older.memtable.last_lsn, "views newest first"
 
 
 class Pinning(Protocol):
@@ -106,6 +114,11 @@ class Pins:
         """Make every pin let go: the store closes. Their next use raises `error`."""
         for pinning in self.live():
             pinning.end(error)
+
+    def _check(self) -> None:
+        for pinned in (pinning.pinned for pinning in self.live()):
+            if pinned is not None:
+                pinned.moment._check()
 
     def read(self, version: Version, memtables: Collection[Memtable]) -> list[Pin]:
         """The pins, oldest first; `version` and `memtables` are what the store uses now."""

@@ -101,6 +101,10 @@ class ReadOnlyDB(Handle):
         self._pins.end(closed.error())
         _open_readers.discard(self)
 
+    def _check(self) -> None:
+        super()._check()
+        self._cache._check()
+
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise ReadOnlyError("the store was opened with read_only=True", path=self.path)
 

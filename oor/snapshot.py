@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 from oor.batch import BytesLike, all_bytes, as_bytes
@@ -29,6 +30,16 @@ class View:
     def memtables(self) -> tuple[Memtable, ...]:
         """All of them, newest first."""
         return (self.active, *self.immutables)
+
+    def _check(self) -> None:
+        memtables = self.memtables()
+        for memtable in memtables:
+            memtable._check()
+        for newer, older in pairwise(memtables):
+            assert newer.first_lsn > older.last_lsn, "memtables newest first"
+        self.version._check()
+        for table in self.version.tables():
+            table._check()
 
 
 class Snapshot(Reads):
@@ -76,6 +87,11 @@ class Snapshot(Reads):
         moment = self._now()
         getters = [view.get for view in moment.views]
         return look_up_into(as_bytes(key), buffer, getters, moment.version)
+
+    def _check(self) -> None:
+        if self.pinned is not None:
+            self.pinned.moment._check()
+            assert self.lsn == self.pinned.moment.lsn
 
     def close(self) -> None:
         """Let go. Scans of the snapshot that are under way go on. More than once is fine."""

@@ -62,6 +62,19 @@ class State:
         """Whether a writer must look closer before it goes on: closed, failed, or too far ahead."""
         self.update_hindered()
 
+    def _check(self) -> None:
+        with self.manifest_lock, self.lock:
+            view = self.view
+            view._check()
+            memtables = view.memtables()
+            assert self.flushed_lsn < memtables[-1].first_lsn or not memtables[-1]
+            named = {number: level for number, (level, _) in self.manifest.state.tables.items()}
+            for level, tables in enumerate(view.version.levels):
+                for table in tables:
+                    assert named.pop(table.meta.number) == level, "a table the manifest puts there"
+            assert not named, "tables that only the manifest has"
+        self.cache._check()
+
     def path(self, name: str) -> str:
         """The path of a file in the store's directory."""
         return os.path.join(self.directory, name)

@@ -152,6 +152,9 @@ class BlockCache:
             **{field.name: getattr(found, field.name) for field in fields(CacheStats)}
         )
 
+    def _check(self) -> None:
+        check(lib.oor_cache_check(self.raw))
+
 
 class Table:
     """An open table.
