@@ -523,7 +523,7 @@ enum oor_merge_flags {
 oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
                          const uint8_t *stop, size_t stop_size, uint32_t flags);
 void oor_merge_free(oor_merge *merge);
-/* Whether the walk's cursors stand in order and within its bounds: 0 or OOR_E_BROKEN.  For tests. */
+/* Whether the walk's cursors stand in order: 0 or OOR_E_BROKEN.  For tests. */
 int oor_merge_check(const oor_merge *merge);
 /* The next window of the newer pairs, in walking order, copied; they hide what tables hold.  While
  * `last` is 0 the walk stops at the window's end and asks for more. */
