@@ -10,7 +10,7 @@ Settings, the same for all where they have a counterpart:
   every 50 ms behind the writer's back; the others leave it to the kernel), RocksDB and LevelDB
   sync=False, LMDB sync=False, SQLite synchronous=NORMAL. The death of the process loses nothing in
   any of them.
-- Compression: as each comes: Snappy in RocksDB and LevelDB, none in the others.
+- Compression: as each comes: zstd in oor, Snappy in RocksDB and LevelDB, none in the others.
 - Filters: 10 bits a key in oor, RocksDB and LevelDB.
 - Keys and values are bytes: rocksdict in raw mode; a clustered BLOB table in SQLite, WAL mode.
 - LMDB reads in one transaction that is renewed before a round and not for every get, which is half

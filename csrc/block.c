@@ -1,8 +1,9 @@
 /* block.c: writes and checks sections and data blocks.
  *
  * section := payload codec:u8 crc:u32            crc: masked CRC32C of salt payload codec
+ *            payload as codec.c has it
  * salt    := table_number:u64 offset:u64         of the section; not stored
- * block   := entry* count:u32 interval:u32       the payload of a data section
+ * block   := entry* count:u32 interval:u32       the content of a data section
  * entry   := shared:varint suffix_size:varint value:varint suffix value_byte*
  *            value is 0 for a tombstone, else the size of the value + 1
  * Every interval-th entry, from the first, is a restart: shared is 0.  The key of another entry is
@@ -21,9 +22,6 @@ static uint32_t section_crc(uint64_t number, uint64_t offset, const uint8_t *dat
 int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t offset,
                      uint32_t codec, uint32_t *crc) {
     assert(start <= out->size);
-    /* The place where zstd and lz4 will pack the payload; see oor_section_check. */
-    if (codec != OOR_CODEC_NONE)
-        return oor_fail(OOR_E_FORMAT, NULL, "codec %u is not in this build", codec);
     int rc = oor_buffer_reserve(out, OOR_SECTION_TRAILER_SIZE);
     if (rc < 0) return rc;
     out->data[out->size++] = (uint8_t)codec;
@@ -33,7 +31,7 @@ int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t of
     return 0;
 }
 
-int oor_section_check(const oor_place *place, const uint8_t *data, size_t size,
+int oor_section_check(const oor_place *place, const uint8_t *data, size_t size, uint32_t *codec,
                       size_t *payload_size) {
     if (size < OOR_SECTION_TRAILER_SIZE)
         return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: a section of %zu bytes",
@@ -44,14 +42,7 @@ int oor_section_check(const oor_place *place, const uint8_t *data, size_t size,
         return oor_fail(OOR_E_CORRUPT, place->path,
                         "offset %llu: section crc 0x%08x, computed 0x%08x",
                         (unsigned long long)place->offset, stored, computed);
-    uint32_t codec = data[size - OOR_SECTION_TRAILER_SIZE];
-    if (codec != OOR_CODEC_NONE)
-        return oor_fail(OOR_E_FORMAT, place->path,
-                        "offset %llu: codec %u (%s) is not in this build",
-                        (unsigned long long)place->offset, codec,
-                        codec == OOR_CODEC_ZSTD  ? "zstd"
-                        : codec == OOR_CODEC_LZ4 ? "lz4"
-                                                 : "unknown");
+    *codec = data[size - OOR_SECTION_TRAILER_SIZE];
     *payload_size = size - OOR_SECTION_TRAILER_SIZE;
     return 0;
 }

@@ -34,8 +34,9 @@ typedef struct {
  * stored. */
 int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t offset,
                      uint32_t codec, uint32_t *crc);
-/* Verifies a section as read and says how long its payload is.  OOR_E_CORRUPT or OOR_E_FORMAT. */
-int oor_section_check(const oor_place *place, const uint8_t *data, size_t size,
+/* Verifies a section as read and says how long its payload is, and how that is packed.
+ * OOR_E_CORRUPT. */
+int oor_section_check(const oor_place *place, const uint8_t *data, size_t size, uint32_t *codec,
                       size_t *payload_size);
 
 /* One data block being written, behind `start` of a caller's buffer. */

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "codec.h"
+
 enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_HEAD_MAX = 4096 };
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
@@ -19,6 +21,7 @@ static void let_go(oor_cursor *cursor) {
 void oor_cursor_clear(oor_cursor *cursor) {
     let_go(cursor);
     free(cursor->ahead);
+    free(cursor->plain.data);
     free(cursor->offsets);
     free(cursor->key_buffer.data);
     *cursor = (oor_cursor){0};
@@ -63,14 +66,14 @@ static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t 
                            : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
 }
 
-/* Keeps the section that was read ahead where the cache has room for it and need not evict. */
+/* Keeps what was read ahead where the cache has room for it and need not evict. */
 static oor_cached *keep_block(oor_cursor *cursor, oor_table *table, const oor_place *place,
-                              const uint8_t *section, size_t size, size_t payload_size) {
+                              const uint8_t *content, size_t size) {
     if (cursor->uncached || !oor_cache_has_room(table->cache, size + KEPT_HEAD_MAX)) return NULL;
     uint8_t *copy = malloc(size);
     if (!copy) return NULL;
-    memcpy(copy, section, size);
-    oor_cached *cached = oor_cached_new(place, copy, payload_size);
+    memcpy(copy, content, size);
+    oor_cached *cached = oor_cached_new(place, copy, size);
     if (!cached) {
         free(copy);
         return NULL;
@@ -79,10 +82,27 @@ static oor_cached *keep_block(oor_cursor *cursor, oor_table *table, const oor_pl
     return cached;
 }
 
+/* Verifies a section and points at its content, there or in `plain`: its size, or an error. */
+static int64_t open_section(oor_cursor *cursor, const oor_table *table, const oor_place *place,
+                            const uint8_t *section, size_t size, const uint8_t **content) {
+    size_t payload_size;
+    uint32_t codec;
+    int rc = oor_section_check(place, section, size, &codec, &payload_size);
+    int64_t found = rc < 0 ? rc : oor_table_content(table, place, codec, section, payload_size);
+    *content = section;
+    if (found < 0 || codec == OOR_CODEC_NONE) return found;
+    cursor->plain.size = 0;
+    rc = oor_buffer_reserve(&cursor->plain, (size_t)found);
+    if (rc >= 0)
+        rc = oor_unpack(place, codec, section, payload_size, cursor->plain.data, (size_t)found);
+    *content = cursor->plain.data;
+    return rc < 0 ? rc : found;
+}
+
 /* The current block out of the bytes read ahead, which are fetched when it is not among them. */
 static int load_past_cache(oor_cursor *cursor, oor_table *table) {
     oor_place place = oor_table_place(table, cursor->block_at);
-    size_t size = (size_t)(table->offsets[cursor->block_at + 1] - place.offset), payload_size;
+    size_t size = (size_t)(table->offsets[cursor->block_at + 1] - place.offset);
     int inside = cursor->ahead_table == cursor->table_at && cursor->ahead_size >= size &&
                  place.offset >= cursor->ahead_offset &&
                  place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
@@ -93,17 +113,22 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
         int rc = read_ahead(cursor, table, want);
         if (rc < 0) return rc;
     }
-    const uint8_t *section = cursor->ahead + (place.offset - cursor->ahead_offset);
-    int rc = oor_section_check(&place, section, size, &payload_size);
-    if (rc >= 0) cursor->held = keep_block(cursor, table, &place, section, size, payload_size);
+    const uint8_t *content;
+    int64_t found =
+        open_section(cursor, table, &place, cursor->ahead + (place.offset - cursor->ahead_offset),
+                     size, &content);
+    if (found < 0) return (int)found;
+    size_t content_size = (size_t)found;
+    cursor->held = keep_block(cursor, table, &place, content, content_size);
     if (cursor->held) {
         cursor->block = cursor->held->block;
         return 0;
     }
-    int64_t count = rc < 0 ? rc : oor_block_count(&place, section, payload_size);
-    if (count >= 0) rc = reserve_offsets(cursor, &place, (uint32_t)count);
-    if (count < 0 || rc < 0) return count < 0 ? (int)count : rc;
-    return oor_block_view(&place, section, payload_size, (uint32_t)count, cursor->offsets,
+    int64_t count = oor_block_count(&place, content, content_size);
+    if (count < 0) return (int)count;
+    int rc = reserve_offsets(cursor, &place, (uint32_t)count);
+    if (rc < 0) return rc;
+    return oor_block_view(&place, content, content_size, (uint32_t)count, cursor->offsets,
                           &cursor->block);
 }
 
@@ -155,6 +180,8 @@ static int end_walk(oor_cursor *cursor) {
     free(cursor->ahead);
     cursor->ahead = NULL;
     cursor->ahead_size = cursor->ahead_capacity = 0;
+    free(cursor->plain.data);
+    cursor->plain = (oor_buffer){0};
     return 0;
 }
 

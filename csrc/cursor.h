@@ -23,12 +23,13 @@ typedef struct {
     uint32_t entry_at;
     uint32_t walked; /* blocks since the start */
     oor_block block;
-    oor_cached *held; /* NULL: the block lies in `ahead` */
+    oor_cached *held; /* NULL: the block lies in `ahead`, or unpacked in `plain` */
     uint8_t *ahead;   /* bytes of the file from ahead_offset on */
     size_t ahead_size;
     size_t ahead_capacity;
     uint64_t ahead_offset;
     uint32_t ahead_table;
+    oor_buffer plain;
     uint16_t *offsets;
     uint32_t offsets_capacity;
     oor_buffer key_buffer;

@@ -35,7 +35,8 @@ enum oor_code {
     OOR_E_CANCELLED = -9, /* the caller asked the work to stop */
     OOR_E_CLOSED = -10,   /* the object was closed */
     OOR_E_STALL = -11,    /* it would have to wait, and was asked not to */
-    OOR_E_BROKEN = -12    /* a check found an invariant broken: a fault of the engine itself */
+    OOR_E_BROKEN = -12,   /* a check found an invariant broken: a fault of the engine itself */
+    OOR_E_CODEC = -13     /* the library that unpacks this is not on the machine */
 };
 
 /* What the last failed call of this thread found.  Fields that do not apply are 0 or empty. */
@@ -407,10 +408,14 @@ typedef struct {
 /* Returns 1 and fills `out` when a whole frame of this segment is at `offset`, else 0. */
 int oor_frame_inspect(const uint8_t *segment, size_t size, uint64_t offset, oor_frame_info *out);
 
-/* ---- tables (block.c, filter.c, table_build.c, table_read.c, cache.c) -------------------------
+/* ---- tables (block.c, codec.c, filter.c, table_build.c, table_read.c, cache.c) ----------------
  * Threads: a table, a cache and a version are safe for all callers at once; a run is not. */
 
 enum oor_codec { OOR_CODEC_NONE = 0, OOR_CODEC_ZSTD = 1, OOR_CODEC_LZ4 = 2 };
+enum { OOR_CODEC_LEVEL_MAX = 19 };
+/* 0 when the codec can be used here; OOR_E_CODEC, which names its library and package, or
+ * OOR_E_FORMAT. The first call looks for the libraries.  `path` may be NULL. */
+int oor_codec_require(uint32_t codec, const char *path);
 
 typedef struct {
     uint32_t block_size;       /* bytes of a data block before it is closed */
@@ -418,7 +423,8 @@ typedef struct {
     uint32_t filter_bits;      /* a key; 0: no filter */
     /* the filter takes in so many first bytes of each key too; 0: none */
     uint32_t prefix_size;
-    uint32_t codec;
+    uint32_t codec;       /* of data blocks that it makes smaller by an eighth */
+    uint32_t codec_level; /* how hard zstd tries: 1 to OOR_CODEC_LEVEL_MAX */
 } oor_table_options;
 
 typedef struct {

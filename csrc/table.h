@@ -46,12 +46,20 @@ enum {
     PROPS_LAST_LSN = PROPS_FIRST_LSN + 8,
     PROPS_SMALLEST_SIZE = PROPS_LAST_LSN + 8,
     PROPS_LARGEST_SIZE = PROPS_SMALLEST_SIZE + 4,
-    OOR_PROPS_SIZE_MIN = PROPS_LARGEST_SIZE + 4 /* then smallest, largest */
+    OOR_PROPS_SIZE_MIN = PROPS_LARGEST_SIZE + 4, /* then smallest, largest */
+    PROPS_CODEC = OOR_PROPS_SIZE_MIN,            /* in a packed table, before the keys */
+    OOR_PROPS_SIZE_PACKED = PROPS_CODEC + 4
 };
 _Static_assert(OOR_PROPS_SIZE_MIN == 64, "docs/formats/table.md promises 64 bytes before the keys");
 
-/* The oldest version that describes a table is the one it is written as: 2 with a prefix filter. */
-enum { OOR_TABLE_FORMAT = 1, OOR_TABLE_FORMAT_PREFIX = 2 };
+/* The oldest version that describes a table is the one it is written as: 2 with a prefix filter, 3
+ * with packed blocks. */
+enum { OOR_TABLE_FORMAT = 1, OOR_TABLE_FORMAT_PREFIX = 2, OOR_TABLE_FORMAT_PACKED = 3 };
+
+/* Where the keys lie in the properties. */
+static inline uint32_t oor_props_keys(uint32_t version) {
+    return version == OOR_TABLE_FORMAT_PACKED ? OOR_PROPS_SIZE_PACKED : OOR_PROPS_SIZE_MIN;
+}
 enum { OOR_INDEX_ENTRY_SIZE_MIN = 6 /* block_size:u32 fence_size:u16 */ };
 static const uint8_t OOR_TABLE_MAGIC[8] = {'o', 'o', 'r', 't', 'a', 'b', 'l', 'e'};
 
@@ -74,6 +82,7 @@ struct oor_table {
     uint32_t filter_probes;
     uint32_t prefix_size; /* the filter holds so many first bytes of each key; 0: none */
     uint32_t version;     /* of the file's format */
+    uint32_t codec;       /* of its packed blocks */
     uint64_t *prefixes;   /* of each fence, behind the bytes that fences have in common */
     oor_slot *slots;      /* of each block, in the cache */
     uint32_t block_count;
@@ -109,6 +118,10 @@ uint32_t oor_table_find_block(const oor_table *table, const uint8_t *key, size_t
 /* Block `at` through the cache, held for the caller until oor_cached_release; NULL: an error is
  * set. */
 oor_cached *oor_table_block(oor_table *table, uint32_t at);
+/* Says how the payload of a verified block is packed, or that it must not be so.  The size of its
+ * content, or an error. */
+int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32_t codec,
+                          const uint8_t *payload, size_t size);
 /* Looks `key` up: an oor_lookup or an error.  On OOR_FOUND the value lies in *held, the caller's to
  * release. */
 int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 
+#include "codec.h"
 #include "table.h"
 
 enum { WRITE_SIZE = 1 << 20 };
@@ -21,6 +22,8 @@ struct oor_builder {
     uint64_t written;
     oor_block_writer block;
     int block_open;
+    oor_packer *packer; /* NULL: blocks stay as they are */
+    int packed;         /* some blocks are */
     oor_buffer index;
     size_t fence_start; /* of the open block, in `index` */
     uint64_t *hashes;
@@ -32,8 +35,6 @@ struct oor_builder {
 };
 
 static int check_options(const oor_table_options *options, const char *path) {
-    if (options->codec != OOR_CODEC_NONE)
-        return oor_fail(OOR_E_FORMAT, path, "codec %u is not in this build", options->codec);
     if (options->block_size < 64 || options->block_size > OOR_ENTRY_OFFSET_MAX + 1 ||
         options->restart_interval < 1 || options->restart_interval > 1 << 16 ||
         options->filter_bits > 64 || options->prefix_size > UINT16_MAX)
@@ -60,6 +61,8 @@ int oor_builder_open(const char *path, uint64_t number, const oor_table_options 
     builder->path = strdup(path);
     rc = builder->path ? oor_buffer_reserve(&builder->out, WRITE_SIZE + options->block_size + 4096)
                        : oor_fail(OOR_E_MEMORY, path, "no memory for a path");
+    if (rc >= 0 && options->codec != OOR_CODEC_NONE)
+        rc = oor_packer_new(options->codec, options->codec_level, path, &builder->packer);
     if (rc >= 0) rc = oor_io_open(path, OOR_OPEN_WRITE | OOR_OPEN_CREATE | OOR_OPEN_EXCLUSIVE);
     if (rc < 0) {
         oor_builder_free(builder);
@@ -74,6 +77,7 @@ void oor_builder_free(oor_builder *builder) {
     if (!builder) return;
     /* Open only after a failure, which was reported; the file is given up. */
     if (builder->fd >= 0) oor_io_close(builder->fd, builder->path);
+    oor_packer_free(builder->packer);
     free(builder->out.data);
     free(builder->index.data);
     free(builder->hashes);
@@ -144,8 +148,14 @@ static int begin_block(oor_builder *builder, const uint8_t *key, uint32_t key_si
 
 static int end_block(oor_builder *builder) {
     size_t start = builder->block.start;
+    uint32_t codec = OOR_CODEC_NONE;
     int rc = oor_block_end(&builder->block, &builder->out);
-    if (rc >= 0) rc = end_section(builder, start, builder->options.codec);
+    if (rc >= 0 && builder->packer) {
+        rc = oor_packer_pack(builder->packer, &builder->out, start);
+        codec = rc >= 0 ? (uint32_t)rc : codec;
+        builder->packed |= rc > 0;
+    }
+    if (rc >= 0) rc = end_section(builder, start, codec);
     if (rc < 0) return rc;
     oor_store32(builder->index.data + builder->fence_start, (uint32_t)(builder->out.size - start));
     builder->block_open = 0;
@@ -233,11 +243,16 @@ static int write_index(oor_builder *builder) {
     return end_section(builder, start, OOR_CODEC_NONE);
 }
 
+static uint32_t version_of(const oor_builder *builder) {
+    if (builder->packed) return OOR_TABLE_FORMAT_PACKED;
+    return builder->options.prefix_size ? OOR_TABLE_FORMAT_PREFIX : OOR_TABLE_FORMAT;
+}
+
 static int write_props(oor_builder *builder) {
     const oor_table_props *props = &builder->props;
-    size_t start = builder->out.size;
-    int rc = oor_buffer_reserve(&builder->out, (size_t)OOR_PROPS_SIZE_MIN + props->smallest_size +
-                                                   props->largest_size);
+    size_t start = builder->out.size, keys = oor_props_keys(version_of(builder));
+    size_t size = keys + props->smallest_size + props->largest_size;
+    int rc = oor_buffer_reserve(&builder->out, size);
     if (rc < 0) return rc;
     uint8_t *p = builder->out.data + start;
     oor_store64(p + PROPS_ENTRIES, props->entries);
@@ -249,10 +264,11 @@ static int write_props(oor_builder *builder) {
     oor_store64(p + PROPS_LAST_LSN, props->last_lsn);
     oor_store32(p + PROPS_SMALLEST_SIZE, props->smallest_size);
     oor_store32(p + PROPS_LARGEST_SIZE, props->largest_size);
-    p += OOR_PROPS_SIZE_MIN;
+    if (builder->packed) oor_store32(p + PROPS_CODEC, builder->options.codec);
+    p += keys;
     if (props->smallest_size) memcpy(p, props->smallest, props->smallest_size);
     if (props->largest_size) memcpy(p + props->smallest_size, props->largest, props->largest_size);
-    builder->out.size += (size_t)OOR_PROPS_SIZE_MIN + props->smallest_size + props->largest_size;
+    builder->out.size += size;
     return end_section(builder, start, OOR_CODEC_NONE);
 }
 
@@ -274,8 +290,7 @@ static int write_footer(oor_builder *builder, const uint64_t *ends) {
     oor_store64(p + FOOTER_NUMBER, props->number);
     oor_store64(p + FOOTER_FILE_SIZE, props->file_size);
     oor_store64(p + FOOTER_UID, props->uid);
-    oor_store32(p + FOOTER_VERSION,
-                builder->options.prefix_size ? OOR_TABLE_FORMAT_PREFIX : OOR_TABLE_FORMAT);
+    oor_store32(p + FOOTER_VERSION, version_of(builder));
     memcpy(p + FOOTER_MAGIC, OOR_TABLE_MAGIC, sizeof OOR_TABLE_MAGIC);
     oor_store32(p + FOOTER_CRC, oor_footer_crc(p));
     builder->out.size += OOR_FOOTER_SIZE;

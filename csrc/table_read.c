@@ -4,14 +4,17 @@
  * index      := entry{blocks}        entry := block_size:u32 fence_size:u16 fence
  *               block_size with its trailer; blocks start at 0, one behind the other
  * properties := entries:u64 tombstones:u64 key_bytes:u64 value_bytes:u64 blocks:u64 first_lsn:u64
- *               last_lsn:u64 smallest_size:u32 largest_size:u32 smallest largest
+ *               last_lsn:u64 smallest_size:u32 largest_size:u32 [codec:u32] smallest largest
+ *               codec: of packed blocks, in version 3
  * footer     := filter_offset:u64 filter_size:u64 index_offset:u64 index_size:u64 props_offset:u64
  *               props_size:u64 number:u64 file_size:u64 uid:u64 version:u32 crc:u32 "oortable"
- * section, block: block.c; filter: filter.c.  footer.crc is a masked CRC32C of the 76 bytes before
- * it and the magic behind it. */
+ * section, block: block.c; packed blocks: codec.c; filter: filter.c.  footer.crc is a masked CRC32C
+ * of the 76 bytes before it and the magic behind it. */
 #include "table.h"
 
 #include <stdlib.h>
+
+#include "codec.h"
 
 static int damaged(const oor_table *table, const char *what) {
     return oor_fail(OOR_E_CORRUPT, table->path, "%s", what);
@@ -39,9 +42,9 @@ static int check_footer(const oor_table *table, const uint8_t *footer) {
         return oor_fail(OOR_E_CORRUPT, table->path, "footer crc 0x%08x, computed 0x%08x", stored,
                         computed);
     uint32_t version = oor_load32(footer + FOOTER_VERSION);
-    if (version < OOR_TABLE_FORMAT || version > OOR_TABLE_FORMAT_PREFIX)
+    if (version < OOR_TABLE_FORMAT || version > OOR_TABLE_FORMAT_PACKED)
         return oor_fail(OOR_E_FORMAT, table->path, "table format %u, this build reads %d to %d",
-                        version, OOR_TABLE_FORMAT, OOR_TABLE_FORMAT_PREFIX);
+                        version, OOR_TABLE_FORMAT, OOR_TABLE_FORMAT_PACKED);
     return 0;
 }
 
@@ -91,7 +94,21 @@ static int read_section(oor_table *table, uint64_t offset, uint64_t size, uint8_
     if (!*out) return no_memory(table, size);
     int rc = read_whole(table, *out, (size_t)size, offset);
     oor_place place = {table->path, table->props.number, offset};
-    return rc < 0 ? rc : oor_section_check(&place, *out, (size_t)size, payload);
+    uint32_t codec = OOR_CODEC_NONE;
+    if (rc >= 0) rc = oor_section_check(&place, *out, (size_t)size, &codec, payload);
+    return rc >= 0 && codec != OOR_CODEC_NONE
+               ? oor_fail(OOR_E_FORMAT, table->path,
+                          "offset %llu: codec %u where only blocks are packed",
+                          (unsigned long long)offset, codec)
+               : rc;
+}
+
+/* What is packed must be unpacked one day: better to say now that it cannot be. */
+static int open_codec(oor_table *table, const uint8_t *props) {
+    if (table->version != OOR_TABLE_FORMAT_PACKED) return 0;
+    table->codec = oor_load32(props + PROPS_CODEC);
+    if (table->codec == OOR_CODEC_NONE) return damaged(table, "a packed table without a codec");
+    return oor_codec_require(table->codec, table->path);
 }
 
 static int open_props(oor_table *table) {
@@ -100,7 +117,8 @@ static int open_props(oor_table *table) {
                           &table->props_section, &size);
     if (rc < 0) return rc;
     const uint8_t *p = table->props_section;
-    if (size < OOR_PROPS_SIZE_MIN) return damaged(table, "properties too short");
+    uint32_t keys = oor_props_keys(table->version);
+    if (size < keys) return damaged(table, "properties too short");
     oor_table_props *props = &table->props;
     props->entries = oor_load64(p + PROPS_ENTRIES);
     props->tombstones = oor_load64(p + PROPS_TOMBSTONES);
@@ -112,17 +130,17 @@ static int open_props(oor_table *table) {
     props->smallest_size = oor_load32(p + PROPS_SMALLEST_SIZE);
     props->largest_size = oor_load32(p + PROPS_LARGEST_SIZE);
     if (props->smallest_size > OOR_KEY_SIZE_MAX || props->largest_size > OOR_KEY_SIZE_MAX ||
-        size != (size_t)OOR_PROPS_SIZE_MIN + props->smallest_size + props->largest_size ||
-        props->blocks == 0 || props->entries < props->blocks ||
-        props->tombstones > props->entries || props->first_lsn > props->last_lsn)
+        size != (size_t)keys + props->smallest_size + props->largest_size || props->blocks == 0 ||
+        props->entries < props->blocks || props->tombstones > props->entries ||
+        props->first_lsn > props->last_lsn)
         return damaged(table, "properties that contradict themselves");
-    props->smallest = p + OOR_PROPS_SIZE_MIN;
+    props->smallest = p + keys;
     props->largest = props->smallest + props->smallest_size;
     if (oor_compare(props->smallest, props->smallest_size, props->largest, props->largest_size) > 0)
         return damaged(table, "properties with an inverted key range");
     table->smallest_prefix = oor_key_prefix(props->smallest, props->smallest_size);
     table->largest_prefix = oor_key_prefix(props->largest, props->largest_size);
-    return 0;
+    return open_codec(table, p);
 }
 
 static int alloc_index(oor_table *table, uint32_t count) {
@@ -211,7 +229,8 @@ static int open_filter(oor_table *table) {
     if ((uint64_t)table->filter_lines * OOR_FILTER_LINE != size - OOR_FILTER_TAIL_SIZE ||
         table->filter_lines == 0 || table->filter_probes == 0 ||
         table->filter_probes > OOR_FILTER_PROBES_MAX ||
-        (table->prefix_size > 0) != (table->version == OOR_TABLE_FORMAT_PREFIX))
+        (table->version == OOR_TABLE_FORMAT && table->prefix_size > 0) ||
+        (table->version == OOR_TABLE_FORMAT_PREFIX && table->prefix_size == 0))
         return damaged(table, "filter that contradicts itself");
     table->filter = table->filter_section;
     return 0;
@@ -311,6 +330,41 @@ uint32_t oor_table_find_block(const oor_table *table, const uint8_t *key, size_t
     return *base == prefix && at > 0 ? find_among_equals(table, at, key, key_size) : at;
 }
 
+int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32_t codec,
+                          const uint8_t *payload, size_t size) {
+    if (codec == OOR_CODEC_NONE) return (int64_t)size;
+    if (codec != table->codec)
+        return oor_fail(OOR_E_CORRUPT, place->path,
+                        "offset %llu: a block of codec %u, the properties say %u",
+                        (unsigned long long)place->offset, codec, table->codec);
+    return oor_unpacked_size(place, codec, payload, size);
+}
+
+/* Block `at` verified and unpacked, from malloc; NULL: an error is set. */
+static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size_t size,
+                            size_t *content_size) {
+    size_t payload_size;
+    uint32_t codec;
+    uint8_t *section = malloc(size), *content = NULL;
+    int rc = section ? read_whole(table, section, size, place->offset) : no_memory(table, size);
+    if (rc >= 0) rc = oor_section_check(place, section, size, &codec, &payload_size);
+    int64_t found = rc < 0 ? rc : oor_table_content(table, place, codec, section, payload_size);
+    if (found >= 0 && codec == OOR_CODEC_NONE) {
+        *content_size = payload_size;
+        return section;
+    }
+    if (found >= 0) {
+        *content_size = (size_t)found;
+        content = malloc(*content_size);
+        rc = content ? oor_unpack(place, codec, section, payload_size, content, *content_size)
+                     : no_memory(table, *content_size);
+    }
+    free(section);
+    if (found >= 0 && rc >= 0) return content;
+    free(content);
+    return NULL;
+}
+
 oor_cached *oor_table_block(oor_table *table, uint32_t at) {
     atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
     oor_cached *cached = oor_slot_acquire(&table->slots[at]);
@@ -323,20 +377,15 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
     }
     oor_count(counters, COUNT_MISSES);
     oor_place place = oor_table_place(table, at);
-    size_t size = (size_t)(table->offsets[at + 1] - place.offset), payload_size;
-    uint8_t *section = malloc(size);
-    if (!section) {
-        no_memory(table, size);
-        return NULL;
-    }
-    if (read_whole(table, section, size, place.offset) >= 0 &&
-        oor_section_check(&place, section, size, &payload_size) >= 0) {
-        cached = oor_cached_new(&place, section, payload_size);
-    }
+    size_t size;
+    uint8_t *content =
+        fetch_block(table, &place, (size_t)(table->offsets[at + 1] - place.offset), &size);
+    if (!content) return NULL;
+    cached = oor_cached_new(&place, content, size);
     if (cached) {
         oor_cache_insert(table->cache, &table->slots[at], cached);
     } else {
-        free(section);
+        free(content);
     }
     return cached;
 }

@@ -61,8 +61,9 @@ static int verify_section(const oor_table *table, uint64_t offset, uint64_t size
              : (uint64_t)got != size ? damaged(table, offset, "the file ends early")
                                      : 0;
     size_t payload_size;
+    uint32_t codec;
     oor_place place = {table->path, table->props.number, offset};
-    if (rc >= 0) rc = oor_section_check(&place, section, (size_t)size, &payload_size);
+    if (rc >= 0) rc = oor_section_check(&place, section, (size_t)size, &codec, &payload_size);
     if (rc >= 0) sums->uid = oor_uid_add(sums->uid, oor_load32(section + size - 4));
     free(section);
     return rc;

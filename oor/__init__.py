@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from oor.errors import (
         CancelledError,
         ClosedError,
+        CodecError,
         CorruptionError,
         DiskFullError,
         FailedError,
@@ -46,6 +47,7 @@ __all__ = [
     "CancelledError",
     "Checkpoint",
     "ClosedError",
+    "CodecError",
     "ColumnChunk",
     "CorruptionError",
     "DiskFullError",

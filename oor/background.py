@@ -18,6 +18,7 @@ from oor.flush import flush_oldest, table_options
 from oor.options import Options
 from oor.state import State, now
 from oor.table import Table
+from oor.version import LEVELS
 
 logger = logging.getLogger(__name__)
 
@@ -32,7 +33,7 @@ def compaction_options(options: Options) -> CompactionOptions:
         level_base_bytes=options.level_base_bytes,
         level_ratio=options.level_ratio,
         table_bytes=options.table_bytes,
-        table=table_options(options),
+        tables=tuple(table_options(options, level) for level in range(LEVELS)),
     )
 
 

@@ -8,6 +8,7 @@ A start travels:  open -> LOCK -> recovery: analysis (manifest, walscan) -> redo
 from __future__ import annotations
 
 import atexit
+import logging
 import os
 import warnings
 import weakref
@@ -18,6 +19,7 @@ from oor import native
 from oor.background import Background
 from oor.batch import BytesLike, Pairs, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
+from oor.codec import wanted_and_missing
 from oor.commit import Commit
 from oor.errors import LimitError, OorError
 from oor.flush import flush_all
@@ -34,6 +36,8 @@ from oor.state import State
 from oor.stats import Stats, read_stats
 from oor.table import BlockCache
 from oor.version import Version, VersionEdit
+
+logger = logging.getLogger(__name__)
 
 _open_stores: weakref.WeakSet[DB] = weakref.WeakSet()
 
@@ -87,6 +91,8 @@ class DB(Handle, MutableManners):
         self.path = os.path.abspath(path)
         self.options = options
         self._mode = options.durability
+        for why in wanted_and_missing(options):
+            logger.warning("tables are written as they are: %s", why)
         _make_directory(self.path, options)
         self._lock_file = StoreLock(self.path)
         try:

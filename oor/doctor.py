@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from oor import native
+from oor.codec import NUMBERS, missing
 from oor.errors import OorError
 from oor.native import check, ffi, lib
 
@@ -56,6 +57,8 @@ class Diagnosis:
     sync_method: str
     """The way the log takes here."""
     costs: tuple[Cost, ...]
+    codecs: dict[str, str]
+    """Codec of tables -> "here", or what it needs."""
     reaches_device: bool
     """Whether a sync seems to reach a device that keeps its bytes without power."""
     findings: tuple[str, ...]
@@ -83,8 +86,9 @@ def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     method = "O_DIRECT|O_DSYNC" if costs[0].error is None else "pwrite+fdatasync"
     file_system = file_system_of(path)
     reaches = _reaches_device(file_system, costs)
-    findings = tuple(_findings(file_system, costs, reaches))
-    return Diagnosis(path, file_system, method, costs, reaches, findings)
+    codecs = {name: missing(name) or "here" for name in NUMBERS if name != "none"}
+    findings = (*_findings(file_system, costs, reaches), *_findings_of_codecs())
+    return Diagnosis(path, file_system, method, costs, codecs, reaches, findings)
 
 
 # ---- measuring -----------------------------------------------------------------------------------
@@ -239,3 +243,12 @@ def _findings(file_system: FileSystem, costs: tuple[Cost, ...], reaches: bool) -
             f"A file that grows costs {fresh.p50 / written.p50:.1f} x a sync into a written one: "
             "that is why the log writes its segments ahead."
         )
+
+
+def _findings_of_codecs() -> Iterator[str]:
+    for name in NUMBERS:
+        if why := missing(name):
+            yield (
+                f"Tables cannot be packed with {name}, and packed ones not be read: {why}. Without "
+                "it they take about twice the space."
+            )

@@ -103,6 +103,13 @@ class FormatError(OorError):
     """A file of a format or version that this build does not read."""
 
 
+class CodecError(FormatError):
+    """A table is packed with a codec whose library is not on this machine.
+
+    Nothing is damaged: install the package that the message names and open the store again.
+    """
+
+
 class LockedError(OorError):
     """Another process, or another handle of this one, has the store open for writing."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from oor import native
+from oor.codec import codec_at
 from oor.errors import DiskFullError, OorError
 from oor.memtable import Memtable
 from oor.names import table_name
@@ -22,13 +23,15 @@ CHUNK_PAIRS = 1000
 """Pairs that cross to C at once: the interpreter lock is free between two chunks."""
 
 
-def table_options(options: Options) -> TableOptions:
-    """How this store's tables are laid out."""
+def table_options(options: Options, level: int = 0) -> TableOptions:
+    """How this store's tables of a level are laid out."""
     return TableOptions(
         block_size=options.block_bytes,
         restart_interval=options.restart_interval,
         filter_bits=options.filter_bits,
         prefix_size=options.prefix_filter_bytes,
+        codec=codec_at(options, level),
+        codec_level=options.compression_level,
     )
 
 

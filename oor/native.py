@@ -19,6 +19,7 @@ from oor._native import ffi, lib
 from oor.errors import (
     CancelledError,
     ClosedError,
+    CodecError,
     CorruptionError,
     DiskFullError,
     FailedError,
@@ -46,6 +47,7 @@ _BY_CODE: dict[int, type[OorError]] = {
     lib.OOR_E_CANCELLED: CancelledError,
     lib.OOR_E_CLOSED: ClosedError,
     lib.OOR_E_STALL: WouldStallError,
+    lib.OOR_E_CODEC: CodecError,
 }
 
 loads = pickle.loads

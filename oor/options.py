@@ -9,6 +9,7 @@ from typing import Any
 
 from oor.errors import LimitError
 
+CODECS = ("none", "zstd", "lz4")
 KIB = 1024
 MIB = 1024 * KIB
 
@@ -74,6 +75,13 @@ class Options:
     begin with a number that scans ask for."""
     table_bytes: int = 32 * MIB
     """Size at which a compaction begins another output table."""
+    compression: str | tuple[str, ...] = "zstd"
+    """How blocks of tables are packed: "zstd", "lz4" or "none", in level 1 and below; tables of
+    level 0, which live shortly, are not. A tuple names the codec of each level from 0 on, the last
+    that of all deeper ones. Where a codec's library is not on the machine, tables are written as
+    they are; `Stats.compression` says so."""
+    compression_level: int = 1
+    """How hard zstd tries, 1 to 19."""
     l0_trigger: int = 4
     """Tables in level 0 that start a compaction."""
     l0_slowdown: int = 12
@@ -135,6 +143,7 @@ class Options:
             "filter_bits": (0, 64),
             "prefix_filter_bytes": (0, 255),
             "table_bytes": (1, 1 << 40),
+            "compression_level": (1, 19),
             "l0_trigger": (1, 1000),
             "level_base_bytes": (1, 1 << 50),
             "level_ratio": (2, 1000),
@@ -143,10 +152,21 @@ class Options:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise LimitError(f"{name} is {value}, allowed are {low} to {high}")
+        asked = self.compression
+        named = (asked,) if isinstance(asked, str) else asked
+        if not isinstance(named, tuple) or not named or not set(named) <= set(CODECS):
+            raise LimitError(f"compression is {', '.join(CODECS)} or a tuple of them, not {asked}")
         if not self.l0_trigger <= self.l0_slowdown <= self.l0_stop:
             raise LimitError("l0_trigger, l0_slowdown and l0_stop must not fall")
         if self.on_stall is not None and not callable(self.on_stall):
             raise LimitError(f"on_stall is a callable or None, not {self.on_stall!r}")
+
+
+    def codec_of(self, level: int) -> str:
+        """The name of the codec that tables of a level ask for."""
+        if isinstance(self.compression, str):
+            return self.compression if level > 0 else "none"
+        return self.compression[min(level, len(self.compression) - 1)]
 
 
 def durability_of(value: str | Durability) -> Durability:

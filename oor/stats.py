@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oor.background import Background
+from oor.codec import in_force
 from oor.commit import Commit
 from oor.log import LogState
 from oor.native import ffi, lib
@@ -55,6 +56,8 @@ class Stats:
     """The checksum implementation in force."""
     sync_method: str
     """How the log reaches the device here."""
+    compression: str
+    """What new tables are packed with, and why not with what the options ask for."""
 
 
 def read_stats(state: State, commit: Commit, background: Background) -> Stats:
@@ -88,4 +91,5 @@ def read_stats(state: State, commit: Commit, background: Background) -> Stats:
         stall_seconds=commit.pressure.stall_seconds + log.stall_us / 1e6,
         crc32c=ffi.string(lib.oor_crc32c_name()).decode("ascii"),
         sync_method="O_DIRECT|O_DSYNC" if log.direct else "pwrite+fdatasync",
+        compression=in_force(state.options),
     )

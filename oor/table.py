@@ -32,7 +32,10 @@ class TableOptions:
     prefix_size: int = 0
     """The filter takes in so many first bytes of each key too, for scans of a prefix; 0: none."""
     codec: int = lib.OOR_CODEC_NONE
-    """How blocks are packed; FormatError for one that this build does not have."""
+    """How blocks are packed that become smaller by an eighth; CodecError for one whose library is
+    not here."""
+    codec_level: int = 1
+    """How hard zstd tries, 1 to 19."""
 
     def raw(self) -> Any:
         """The C form, to be passed to a call."""

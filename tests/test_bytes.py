@@ -13,6 +13,7 @@ from support.engine import TINY, content, copy_of, files, flip, kill, read, scra
 from test_recovery import frames_of, without_tail
 
 import oor
+from oor import codec
 
 ZEROS_STEP = 61 if os.environ.get("OOR_EXPLORE", "1") == "1" else 1
 ROOMY = TINY | {"memtable_bytes": 1 << 20}
@@ -178,10 +179,15 @@ def test_every_flipped_byte_of_manifest_and_current_gives_the_full_state_or_an_e
         assert errors > 10
 
 
-def test_every_flipped_byte_of_a_table_gives_the_full_state_or_an_error_that_says_where():
+@pytest.mark.parametrize("compression", ["none", "zstd", "lz4"])
+def test_every_flipped_byte_of_a_table_gives_the_full_state_or_an_error_that_says_where(
+    compression,
+):
+    if codec.missing(compression):
+        pytest.skip(str(codec.missing(compression)))
     with scratch() as folder:
         origin = f"{folder}/origin"
-        db = put_some(origin, 20)
+        db = put_some(origin, 20, compression=(compression,))
         full = content(db)
         db.close()
         name = files(origin, ".sst")[0].rsplit("/", 1)[1]

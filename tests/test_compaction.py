@@ -21,7 +21,7 @@ from oor.version import Version
 KEYS = st.sampled_from([b"k%03d" % i for i in range(60)])
 RUNS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=20)), min_size=1, max_size=30)
 OPTIONS = CompactionOptions(
-    l0_trigger=2, level_base_bytes=1500, level_ratio=2, table_bytes=400, table=SMALL
+    l0_trigger=2, level_base_bytes=1500, level_ratio=2, table_bytes=400, tables=(SMALL,)
 )
 
 
@@ -82,7 +82,7 @@ def test_tombstones_go_only_when_nothing_below_can_hold_their_key(store):
     ])  # fmt: skip
     expected = list(scan(version))
     job = Leveled().pick(
-        version, CompactionOptions(l0_trigger=1, level_base_bytes=1 << 30, table=SMALL)
+        version, CompactionOptions(l0_trigger=1, level_base_bytes=1 << 30, tables=(SMALL,))
     )
     assert job is not None and job.target == 1 and len(job.inputs) == 2
     after = compacted(store, version, job)
@@ -105,7 +105,7 @@ def test_tombstones_that_only_the_lower_input_has_are_kept_too(store):
             [{b"a": b"deep"}, {b"z": b"deep"}],
         ]
     )
-    job = Leveled().pick(version, CompactionOptions(l0_trigger=1, table=SMALL))
+    job = Leveled().pick(version, CompactionOptions(l0_trigger=1, tables=(SMALL,)))
     assert job is not None and len(job.inputs) == 2 and len(job.below) == 2
     after = compacted(store, version, job)
     assert list(scan(after)) == list(scan(version)) == [(b"m", b"new")]
@@ -153,7 +153,7 @@ def test_a_compaction_that_leaves_nothing_writes_no_table(store):
 
 def test_a_table_without_neighbours_below_only_moves(store):
     version = store.levels([[], [{b"a": b"1"}, {b"m": b"1"}], [{b"x": b"1"}]])
-    strategy, small = Leveled(), CompactionOptions(level_base_bytes=1, level_ratio=2, table=SMALL)
+    strategy, small = Leveled(), CompactionOptions(level_base_bytes=1, level_ratio=2, tables=(SMALL,))
     job = strategy.pick(version, small)
     assert job is not None and job.moves
     before = sorted(os.listdir(store.directory))
@@ -165,7 +165,7 @@ def test_a_table_without_neighbours_below_only_moves(store):
 
 def test_picks_go_round_the_key_range(store):
     version = store.levels([[], [{b"%d" % i: b"v"} for i in range(4)]])
-    strategy, small = Leveled(), CompactionOptions(level_base_bytes=1, table=SMALL)
+    strategy, small = Leveled(), CompactionOptions(level_base_bytes=1, tables=(SMALL,))
     picked = [strategy.pick(version, small).inputs[0].meta.smallest for _ in range(6)]
     assert picked == [b"0", b"1", b"2", b"3", b"0", b"1"]
 
@@ -250,6 +250,6 @@ def test_a_cancelled_compaction_stops_and_leaves_no_output(store):
 def test_tables_keep_the_lsn_range_of_what_went_into_them(store):
     version = store.levels([[{b"a": b"1"}, {b"b": b"2"}, {b"c": b"3"}]])
     lsns = sorted(table.meta.first_lsn for table in version.tables())
-    after = compacted(store, version, everything(version), CompactionOptions(table=TableOptions()))
+    after = compacted(store, version, everything(version), CompactionOptions(tables=(TableOptions(),)))
     (table,) = after.tables()
     assert (table.meta.first_lsn, table.meta.last_lsn) == (lsns[0], lsns[-1])

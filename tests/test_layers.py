@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = """
-errors options names | native | batch memtable log table version trace | pins manifest iterator |
+errors options names | native | codec batch memtable log table version trace | pins manifest iterator |
 columns | reads | snapshot manners | state | pressure | commit flush compaction checkpoint analysis
 recovery lock | background stats verify doctor handle | reader | db | aio registry | demo | lab course | cli
 """

@@ -6,11 +6,14 @@ import re
 import struct
 from pathlib import Path
 
+import pytest
 from support.tables import FOOTER, TRAILER_SIZE, Store, masked_crc, section_crc, sections
 
+from oor.codec import missing
 from oor.iterator import scan
+from oor.names import table_name
 from oor.native import lib
-from oor.table import TableOptions, write_run
+from oor.table import BlockCache, Table, TableMeta, TableOptions, write_run
 from oor.version import Version
 
 PAGE = Path(__file__).parent.parent / "docs" / "formats" / "table.md"
@@ -18,9 +21,9 @@ EXAMPLE = {b"sat-25544": b"ISS", b"sat-25545": None, b"sat-43013": b"NOAA 20"}
 MASK = (1 << 64) - 1
 
 
-def example() -> bytes:
-    """The bytes of the page's hex dump."""
-    section = PAGE.read_text(encoding="ascii").split("## A worked example")[1].split("## Damage")[0]
+def example(heading: str = "## A worked example") -> bytes:
+    """The bytes of the hex dump below a heading of the page."""
+    section = PAGE.read_text(encoding="ascii").split(heading)[1].split("\n- ")[0]
     lines = re.findall(r"^([0-9a-f]{4})  ((?:[0-9a-f]{2} ?)+) *\|", section, flags=re.MULTILINE)
     data = b"".join(bytes.fromhex(text) for _, text in lines)
     assert [int(offset, 16) for offset, _ in lines] == list(range(0, len(data), 16))
@@ -85,6 +88,35 @@ def may_hold(payload: bytes, key: bytes) -> bool:
             return False
         g = g * 0x9E3779B9 & 0xFFFFFFFF
     return True
+
+
+def unpacked_lz4(payload: bytes) -> bytes:
+    """The content of a payload of codec 2, by the page and the public format of LZ4 blocks."""
+    size = struct.unpack_from("<I", payload)[0]
+    out = bytearray()
+    at = 4
+
+    def length(nibble: int, at: int) -> tuple[int, int]:
+        while nibble >= 15:
+            nibble += payload[at]
+            at += 1
+            if payload[at - 1] != 255:
+                break
+        return nibble, at
+
+    while at < len(payload):
+        token = payload[at]
+        literals, at = length(token >> 4, at + 1)
+        out += payload[at : at + literals]
+        at += literals
+        if at == len(payload):
+            break
+        (distance,) = struct.unpack_from("<H", payload, at)
+        count, at = length(token & 15, at + 2)
+        for _ in range(count + 4):
+            out.append(out[-distance])
+    assert len(out) == size
+    return bytes(out)
 
 
 def payloads(data: bytes, kind: str) -> list[bytes]:
@@ -162,3 +194,27 @@ def test_an_example_opened_by_the_reader_answers(tmp_path):
     store = Store(str(tmp_path))
     table = store.table(EXAMPLE)
     assert list(scan(Version([[table]]))) == [(b"sat-25544", b"ISS"), (b"sat-43013", b"NOAA 20")]
+
+
+PACKED = {
+    b"sat-%05d" % n: b"1 %05dU 98067A   08264.51782528" % n for n in (25544, 25545, 25546)
+}
+
+
+def test_the_packed_example_decodes_by_the_page_and_by_the_reader(tmp_path):
+    data = example("### A packed one")
+    *_, number, size, uid, version, _, _ = FOOTER.unpack(data[-FOOTER.size :])
+    assert (number, size, version) == (8, len(data), 3)
+    kind, offset, block_size = sections(data)[0]
+    assert kind == "block" and data[offset + block_size - 5] == 2
+    assert entries(unpacked_lz4(payloads(data, "block")[0])) == PACKED
+    properties = payloads(data, "properties")[0]
+    assert struct.unpack("<7Q3I", properties[:68]) == (3, 0, 27, 96, 1, 1001, 1003, 9, 9, 2)
+    assert properties[68:] == b"sat-25544sat-25546"
+    if missing("lz4"):
+        pytest.skip(str(missing("lz4")))
+    (tmp_path / table_name(8)).write_bytes(data)
+    meta = TableMeta(8, size, uid, 3, 0, 27, 96, 1001, 1003, b"sat-25544", b"sat-25546")
+    table = Table.open(str(tmp_path), meta, BlockCache(1 << 20))
+    table.verify()
+    assert dict(scan(Version([[table]]))) == PACKED

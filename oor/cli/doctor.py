@@ -46,6 +46,7 @@ def _print(found: Diagnosis) -> None:
                 if found.reaches_device
                 else "DOES NOT SEEM TO REACH A DEVICE",
             ),
+            ("codecs", ", ".join(f"{name}: {state}" for name, state in found.codecs.items())),
         ]
     )
     print()

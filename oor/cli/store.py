@@ -69,6 +69,7 @@ def stat(db: str, as_json: bool) -> int:
                 f" by {stats.sync_method}",
             ),
             ("checksums", f"CRC32C, {stats.crc32c}"),
+            ("new tables", f"compression {stats.compression}"),
             ("sources", ", ".join(sources.values()) or "none named"),
         ]
     )

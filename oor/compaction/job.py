@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from oor.native import lib
@@ -24,7 +24,12 @@ class CompactionOptions:
     """How many times the target of a level the next one's is."""
     table_bytes: int = 32 * MIB
     """Size at which an output table is closed and another begun."""
-    table: TableOptions = field(default_factory=TableOptions)
+    tables: tuple[TableOptions, ...] = (TableOptions(),)
+    """How the tables of each level are laid out, from 0 on; the last stands for all deeper ones."""
+
+    def table(self, level: int) -> TableOptions:
+        """How tables of a level are laid out."""
+        return self.tables[min(level, len(self.tables) - 1)]
 
     def target(self, level: int) -> int:
         """The size that a level from 1 on is kept below."""

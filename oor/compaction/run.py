@@ -64,7 +64,7 @@ def _merge(
         lib.oor_compaction_new(*_handles(job.inputs), *_handles(job.below)), lib.oor_compaction_free
     )
     props = ffi.new("oor_table_props *")
-    table_options = options.table.raw()
+    table_options = options.table(job.target).raw()
     outputs: list[TableMeta] = []
     cancel.attach(raw)
     try:
