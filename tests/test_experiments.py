@@ -11,7 +11,8 @@ import oor
 from oor import native
 from oor.cli import exits
 from oor.cli.app import run as run_command
-from oor.lab import aries, checkpoints, frame, fsync_cost
+from oor.lab import aries, checkpoints, crash_compaction, frame, fsync_cost, replay_time
+from oor.state import State
 
 
 def test_each_flipped_bit_of_a_promised_frame_is_refused_and_of_the_last_one_ends_the_log(tmp_path):
@@ -98,3 +99,58 @@ def test_an_experiment_keeps_its_stores_where_it_is_told_to_and_nowhere_else(tmp
     assert run_command(["lab", "aries", "--dir", where, "--json"]) == exits.FINE
     assert native.list_dir(where) == ["aries-flush.oor"]
     assert json.loads(capsys.readouterr().out)["found"] == 5000
+
+
+def test_a_compaction_crashed_at_each_operation_leaves_one_whole_set_and_every_read(tmp_path):
+    found = crash_compaction.run(str(tmp_path))
+    figures = found.figures()
+    assert found.holds and figures["wrong_reads"] == figures["neither"] == 0
+    assert figures["killed_switches"] == figures["power_lost_switches"] == 1
+    for crashes in (found.killed, found.power_lost):
+        assert (crashes[0].tables, crashes[-1].tables) == ("old", "new")
+    # Killed, the written edit counts; without power, only the synced one.
+    manifest = [place for place, crash in enumerate(found.killed) if "MANIFEST" in crash.operation]
+    write = next(place for place in manifest if found.killed[place].operation.startswith("write"))
+    sync = next(place for place in manifest if found.killed[place].operation.startswith("sync"))
+    assert found.killed[write].tables == "new" and found.power_lost[write].tables == "old"
+    assert found.power_lost[sync].tables == "new"
+
+
+def test_a_compaction_that_unlinks_before_its_edit_is_caught(tmp_path, monkeypatch):
+    install, unlink = State.install, native.unlink
+    tolerant = lambda path: unlink(path) if native.exists(path) else None
+
+    def too_early(self, edit, *arguments, **named):
+        for number in edit.remove:
+            native.unlink(f"{self.directory}/{number:012}.sst")
+        install(self, edit, *arguments, **named)
+
+    monkeypatch.setattr(State, "install", too_early)
+    monkeypatch.setattr(native, "unlink", tolerant)
+    with pytest.raises(oor.CorruptionError, match="table"):
+        crash_compaction.run(str(tmp_path))
+
+
+def test_a_wrong_read_ends_the_command_with_one(tmp_path, monkeypatch):
+    crash = crash_compaction.Crash("sync x", "new", False)
+    found = crash_compaction.CrashCompaction((crash,), (crash,), 1)
+    monkeypatch.setattr(crash_compaction, "run", lambda *_, **__: found)
+    assert run_command(["lab", "crash-compaction"]) == exits.DAMAGE
+
+
+def test_all_that_a_rate_writes_in_an_interval_is_replayed_and_bounds_are_told(tmp_path):
+    found = replay_time.run(str(tmp_path), rate=1000, interval=12)
+    assert [replay.records for replay in found.replays] == [2000 * n for n in range(1, 7)]
+    assert found.figures()["records"] == 12_000
+    assert found.bound(0) + 1000 * found.seconds_a_record == pytest.approx(found.bound(1000))
+    text = replay_time.report(found)
+    assert "the longest replay: 12,000 records" in text and "30,000/s" in text
+    assert all(len(line) <= 100 for line in text.splitlines())
+
+
+def test_each_experiment_that_draws_writes_a_picture(tmp_path):
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib")
+    for name in ("crash-compaction", "checkpoints", "fsync-cost"):
+        path = tmp_path / f"{name}.png"
+        assert run_command(["lab", name, "--png", str(path)]) == exits.FINE
+        assert path.read_bytes().startswith(b"\x89PNG")

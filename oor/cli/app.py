@@ -28,6 +28,8 @@ COMMANDS = {
     "manifest": ("store", "Print the manifest, edit by edit."),
     "doctor": ("doctor", "Measure what a sync costs in a directory, and what it does there."),
     "lab": ("lab", "Answer a question about durability by trying it on this machine."),
+    "learn": ("learn", "Three lessons on write-ahead logging, with labs and quizzes."),
+    "capstone": ("capstone", "Measure the seven criteria here, when the lessons are passed."),
     "demo": ("demo", "Kill a process in the middle of an ingest and lose nothing; see it happen."),
 }
 

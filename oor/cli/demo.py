@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 import random
-import sys
-import time
 from dataclasses import asdict
 from typing import Any
 
 import click
 
 from oor.cli import exits
+from oor.cli.criteria import show_criteria
 from oor.cli.output import count, emit, json_option, milliseconds, note, table
 from oor.demo.catalogue import from_files, synthetic
 from oor.demo.incident import WITHOUT_LOG, Incident, Replay, Round
@@ -51,7 +50,7 @@ def demo(
         if keep:
             note(f"oor: the stores are in {directory}")
         if criteria:
-            return _show_criteria(directory, as_json)
+            return show_criteria(directory, as_json)
         seed = random.SystemRandom().randrange(1_000_000) if seed is None else seed
         return _show_incident(directory, files, modes, rounds, seed, as_json)
 
@@ -170,27 +169,3 @@ def _content(incident: Incident) -> dict[str, Any]:
         "recovery_seconds": incident.recovery_seconds,
         "rounds": [asdict(one) | {"lost": one.lost} for one in incident.rounds],
     }
-
-
-# ---- the criteria --------------------------------------------------------------------------------
-
-
-def _show_criteria(directory: str, as_json: bool) -> int:
-    from oor.demo.criteria import CRITERIA, measure
-
-    failed = 0
-    for letter in CRITERIA:
-        began = time.perf_counter()
-        outcome = measure(letter, directory)
-        failed += not outcome.passed
-        if as_json:
-            emit({"criterion": letter} | asdict(outcome) | {"seconds": time.perf_counter() - began})
-            continue
-        print(f"({letter}) {'passed' if outcome.passed else 'FAILED'}  {outcome.title}")
-        for line in outcome.lines():
-            print(f"            {line}")
-        sys.stdout.flush()
-    if not as_json:
-        print()
-        print(f"{len(CRITERIA) - failed} of {len(CRITERIA)} criteria are met.")
-    return exits.DAMAGE if failed else exits.FINE

@@ -9,12 +9,14 @@ from typing import IO
 
 
 @contextlib.contextmanager
-def scratch(keep: bool = False) -> Iterator[str]:
-    """A new folder; removed at the end unless it is to be kept."""
+def scratch(keep: bool = False, *, below: str | None = None) -> Iterator[str]:
+    """A new folder, `below` another one if that is named; removed at the end unless it is to be
+    kept.
+    """
     if keep:
-        yield tempfile.mkdtemp(prefix="oor-demo-")
+        yield tempfile.mkdtemp(prefix="oor-demo-", dir=below)
         return
-    with tempfile.TemporaryDirectory(prefix="oor-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="oor-demo-", dir=below) as directory:
         yield directory
 
 

@@ -1,7 +1,8 @@
-"""What is on the disk for certain: the least that a loss of power can leave.
+"""What is on the disk for certain, the least that a loss of power can leave; and the most.
 
 Of a file, what a completed sync of it covers, or a write through an O_DSYNC descriptor put there.
 Of a directory, the names that a completed sync of it covers. Everything else is taken to be lost.
+The most is all that was done: what a kill of the process leaves.
 """
 
 from __future__ import annotations
@@ -89,17 +90,21 @@ class DurableDisk:
             case Op.SYNC_DIR:
                 self._sync_names(self._path(event.path), event.begin)
 
-    def write(self, folder: str) -> None:
-        """Put what is durable into `folder`, which is there and empty. Directories below it are
-        left out."""
-        for name, number in self._names.items():
-            content = self._files[number].durable
+    def write(self, folder: str, *, everything: bool = False) -> None:
+        """Put what is durable into `folder`, which is there and empty, or all that was done.
+        Directories below it are left out."""
+        for name, number in (self._live if everything else self._names).items():
+            file = self._files[number]
+            content = bytearray(file.durable)
+            if everything:
+                for change in file.pending:
+                    change.apply(content)
             path = os.path.join(folder, os.path.basename(name))
-            with native.File(path, native.WRITE | native.CREATE) as file:
+            with native.File(path, native.WRITE | native.CREATE) as copy:
                 body = bytes(content.rstrip(b"\0"))
                 if body:
-                    file.write(body, 0)
-                file.truncate(len(content))
+                    copy.write(body, 0)
+                copy.truncate(len(content))
 
     def _path(self, path: str) -> str:
         folder, name = os.path.split(os.path.abspath(path))

@@ -253,6 +253,22 @@ def report(results: Sequence[ModeResult]) -> str:
     return "\n\n".join(parts)
 
 
+def figures(results: Sequence[ModeResult]) -> dict[str, Any]:
+    """The answer by name; there is no bound where a mode promises none."""
+    found: dict[str, Any] = {}
+    for result in results:
+        found |= {
+            f"{result.mode}_records": result.records,
+            f"{result.mode}_syncs": result.syncs,
+            f"{result.mode}_instants": len(result.instants),
+            f"{result.mode}_worst_records": result.worst_records,
+            f"{result.mode}_worst_ms": round(result.worst_seconds * 1e3, 3),
+        }
+        if result.bound_seconds is not None:
+            found[f"{result.mode}_bound_ms"] = round(result.bound_seconds * 1e3, 3)
+    return found
+
+
 def draw(results: Sequence[ModeResult], axes: Any) -> None:
     """The same on axes of matplotlib, one for each mode."""
     for axis, result in zip(axes, results, strict=True):

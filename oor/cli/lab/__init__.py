@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from typing import Any
@@ -17,9 +18,14 @@ EXPERIMENTS = {
     "frame": "Show a frame of the log field by field, and what one flipped bit does.",
     "loss-window": "Lose power at random instants and see how much is gone, in each mode.",
     "aries": "Crash a process and show analysis, redo and undo, step by step.",
+    "crash-compaction": "Crash a compaction at each operation: old tables or new ones?",
     "checkpoints": "Write with and without checkpoints, and compare log and redo.",
+    "replay-time": "Replay logs of growing length: how long can a replay take?",
 }
 """name -> what it answers. `oor lab a-b` is the command `a_b` of the module `oor.cli.lab.a_b`."""
+
+FIGURES = "oor.lab.figures"
+"""Where a click context keeps the name of that file."""
 
 directory_option = click.option(
     "--dir", "directory", type=click.Path(file_okay=False),
@@ -52,6 +58,7 @@ def show(
 ) -> None:
     """Print what an experiment found, its `figures()` as one JSON object or its report, and draw
     it."""
+    note_figures(found.figures())
     if as_json:
         emit(found.figures())
     else:
@@ -61,6 +68,14 @@ def show(
 
         save_png(png, lambda axes: draw(found, axes), rows=rows)
         note(f"oor: drew {png}")
+
+
+def note_figures(figures: dict[str, Any]) -> None:
+    """Write the figures to the file that `oor lab --figures FILE` names, for who compares them."""
+    path = click.get_current_context().meta.get(FIGURES)
+    if path:
+        with click.open_file(path, "w", encoding="utf-8") as file:
+            json.dump(figures, file)
 
 
 class _Experiments(click.Group):
@@ -82,5 +97,10 @@ class _Experiments(click.Group):
 
 
 @click.group(cls=_Experiments)
-def lab() -> None:
+@click.option(
+    "--figures", type=click.Path(dir_okay=False), help="Write the figures to this file too."
+)
+@click.pass_context
+def lab(ctx: click.Context, figures: str | None) -> None:
     """Answer a question about durability by trying it on this machine."""
+    ctx.meta[FIGURES] = figures

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import click
 
 from oor.cli import exits
-from oor.cli.lab import directory_option, place, png_option
+from oor.cli.lab import directory_option, note_figures, place, png_option
 from oor.cli.output import emit, json_option, note
 from oor.lab import loss_window as experiment
 from oor.lab.picture import save_png
@@ -63,6 +63,7 @@ def loss_window(
             sync_interval=sync_interval,
             seed=seed,
         )
+    note_figures(experiment.figures(results))
     for result in results if as_json else ():
         emit(
             asdict(result)
