@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 from typing import Any
 
 import click
@@ -20,6 +19,7 @@ from oor.course import quiz as quizzes
 from oor.course.lesson import Exercise, Lesson
 from oor.course.progress import Progress, forget
 from oor.course.quiz import Answer, Question, Result
+from oor.demo.scratch import scratch
 from oor.errors import OorError
 
 lesson_argument = click.argument("lesson")
@@ -166,7 +166,7 @@ def lab(lesson: str, name: str | None, as_json: bool) -> int:
 
 def _run(exercise: Exercise, silent: bool) -> dict[str, Any]:
     """Run the commands in a scratch folder; returns the figures of the last one."""
-    with tempfile.TemporaryDirectory(prefix="oor-learn-") as folder:
+    with scratch() as folder:
         path = os.path.join(folder, "figures.json")
         for command in exercise.commands:
             if not silent:

@@ -164,10 +164,10 @@ def report(found: ReplayTime, width: int = 40) -> str:
     longest = found.replays[-1]
     lines += [
         "",
-        f"the longest replay: {longest.records:,} records in {longest.seconds * 1e3:.1f} ms "
-        f"(analysis {longest.analysis_seconds * 1e3:.1f}, redo {longest.redo_seconds * 1e3:.1f}, "
-        f"undo {longest.undo_seconds * 1e3:.1f}): {longest.records / longest.seconds:,.0f} a "
-        "second",
+        f"the longest replay: {longest.records:,} records in {longest.seconds * 1e3:.1f} ms, "
+        f"{longest.records / longest.seconds:,.0f} a second",
+        f"analysis {longest.analysis_seconds * 1e3:.1f} ms, redo {longest.redo_seconds * 1e3:.1f}, "
+        f"undo {longest.undo_seconds * 1e3:.1f}",
         "",
         "bound by the line through these, ms, for writes a second and seconds between checkpoints",
         "             " + "".join(f"{seconds:>10} s" for seconds in (1, 10, 60, 300)),
