@@ -22,6 +22,7 @@ COMMANDS = {
     "history": ("query", "Print all element sets of an object, oldest first."),
     "export": ("export", "Write the catalogue as TLE, OMM, Arrow or Parquet."),
     "convert": ("convert", "Convert element sets from any form to any other, without a store."),
+    "report": ("report", "Draw a store on one HTML page: deliveries, ages, orbits, levels."),
     "stat": ("store", "Show what a store holds."),
     "recover": ("store", "Recover a store after a crash, or show what recovery would do."),
     "verify": ("store", "Read every byte of a store and say what is damaged; change nothing."),
