@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: explore demo test criteria lint bench venv clean
+.PHONY: kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -21,6 +21,10 @@ test: $(VENV)/test-tools
 
 explore: $(VENV)/test-tools
 	OOR_EXPLORE=$(or $(N),10) $(VENV)/bin/python -m pytest tests/test_crash_engine.py tests/test_model.py tests/test_bytes.py
+
+# A million acknowledged puts, then SIGKILL, 50 times: minutes.
+kill-million: $(VENV)/installed
+	@$(BIN)/python tests/kill_million.py --dir $(or $(DIR),.) --times $(or $(N),50)
 
 criteria: $(VENV)/installed
 	@$(BIN)/oor demo --criteria

@@ -1,16 +1,13 @@
-/* wal.c: the log writer: appends go to the shared tail, drains bring them to segments.
+/* wal.c: the log writer: appends go to the shared tail, from where drains bring them to segments.
  *
  * log     := segment*         numbers rise by one; LSNs go on from one to the next; bytes: frame.c
  * append  := make room in the active half (switch halves, go on to the next segment), then encode
- * drain   := for the half behind and then the active one: the segment's header if it has none yet,
- *            the blocks from the first one not yet written whole to the end of the last frame
  *
  * A frame never spans two segments, and two halves neither: one that is larger than a half is
  * written past the tail, straight to its segment, and is durable when its append returns. */
 #include "wal.h"
 
 #include <stdlib.h>
-#include <sys/eventfd.h>
 
 typedef struct {
     uint64_t count;
@@ -22,132 +19,6 @@ typedef struct {
     uint64_t token; /* of the caller who waits for it; 0: nobody does */
     uint32_t flags; /* oor_append_flags */
 } batch;
-
-static void notify(const oor_wal *wal) {
-    if (wal->notify_fd >= 0)
-        (void)eventfd_write(wal->notify_fd, 1); /* it fails only past 2^64 changes */
-}
-
-void oor_wal_wake_all(oor_wal *wal) {
-    pthread_cond_broadcast(&wal->changed);
-    oor_wal_wake_sleepers(wal, 1);
-    notify(wal);
-}
-
-void oor_wal_fail(oor_wal *wal) {
-    wal->failure = *oor_last_error();
-    wal->failed = wal->failure.code;
-    oor_wal_wake_all(wal);
-}
-
-int oor_wal_refuse(const oor_wal *wal) {
-    if (!wal->failed) return oor_fail(OOR_E_CLOSED, wal->dir, "the log is closed");
-    oor_fail_again(OOR_E_FAILED, &wal->failure, "the log takes no more writes since");
-    return oor_fail_at(wal->current->header.number, wal->failure.offset, wal->durable_lsn + 1,
-                       wal->next_lsn - 1);
-}
-
-/* ---- drain ----------------------------------------------------------------------------------- */
-
-typedef struct {
-    oor_wal_half *half;
-    oor_wal_file *file;
-    uint64_t base, from, to;
-    uint64_t end_lsn;
-    int begins; /* the segment has no header yet */
-} region;
-
-static int write_region(oor_wal *wal, const region *r) {
-    int rc = r->begins ? oor_wal_file_begin(wal, r->file) : 0;
-    if (rc < 0) return rc;
-    uint64_t first = r->from / OOR_BLOCK * OOR_BLOCK;
-    uint64_t end = oor_round_up(r->to, OOR_BLOCK);
-    assert(end - first <= wal->private_size);
-    /* A copy, since appends go on behind r->to, and bytes that change while a device takes them
-     * would break the checksums of file systems that keep some. */
-    memcpy(wal->private_copy, r->half->data + first, (size_t)(r->to - first));
-    memset(wal->private_copy + (r->to - first), 0, (size_t)(end - r->to));
-    return oor_wal_file_write(wal, r->file, wal->private_copy, (size_t)(end - first),
-                              r->base + first);
-}
-
-static void plan_half(oor_wal_half *half, region *regions, int *count) {
-    if (!half->file || half->used == half->drained) return;
-    int begins = !half->file->header_written && (*count == 0 || regions[0].file != half->file);
-    regions[(*count)++] = (region){.half = half,
-                                   .file = half->file,
-                                   .base = half->base,
-                                   .from = half->drained,
-                                   .to = half->used,
-                                   .end_lsn = half->end_lsn,
-                                   .begins = begins};
-}
-
-/* Bytes of the log that are in no segment yet, those that a drain in flight sends included. */
-static uint64_t unsynced_bytes(const oor_wal *wal) {
-    return wal->half[0].used - wal->half[0].drained + (wal->half[1].used - wal->half[1].drained);
-}
-
-/* Notes how long and how much was logged and not durable: at its most just before a drain takes
- * effect, since what was logged while the device worked counts too. */
-static void note_window(oor_wal *wal, uint64_t since_us) {
-    if (!since_us) return;
-    uint64_t window = oor_wal_now_us() - since_us, bytes = unsynced_bytes(wal);
-    uint64_t lsns = wal->next_lsn - 1 - wal->durable_lsn;
-    if (window > wal->counts.window_us_max) wal->counts.window_us_max = window;
-    if (bytes > wal->counts.window_bytes_max) wal->counts.window_bytes_max = bytes;
-    if (lsns > wal->counts.window_lsns_max) wal->counts.window_lsns_max = lsns;
-}
-
-static void pad_to_block(oor_wal *wal);
-
-/* After a drain: those whom it served go on, and one of those who came meanwhile makes the next.
- * Waking them all would only have them wait again. */
-static void hand_over(oor_wal *wal) {
-    oor_wal_wake_sleepers(wal, 0);
-    pthread_cond_broadcast(&wal->changed);
-    notify(wal);
-}
-
-int oor_wal_drain(oor_wal *wal) {
-    assert(!wal->draining && wal->started);
-    if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
-    if (wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
-    region regions[2];
-    int count = 0, done = 0, rc = 0;
-    plan_half(&wal->half[!wal->active], regions, &count);
-    plan_half(&wal->half[wal->active], regions, &count);
-    uint64_t target = wal->next_lsn - 1, since = wal->window_since_us;
-    wal->draining = 1;
-    wal->window_since_us = 0;
-    pthread_mutex_unlock(&wal->lock);
-    while (done < count && (rc = write_region(wal, &regions[done])) >= 0) done++;
-    pthread_mutex_lock(&wal->lock);
-    wal->draining = 0;
-    if (rc >= 0) note_window(wal, since);
-    for (int i = 0; i < done; i++) {
-        oor_wal_half *half = regions[i].half;
-        wal->counts.written_bytes +=
-            oor_round_up(regions[i].to, OOR_BLOCK) - regions[i].from / OOR_BLOCK * OOR_BLOCK;
-        half->drained = regions[i].to;
-        regions[i].file->header_written = 1;
-        if (half != &wal->half[wal->active] && half->drained == half->used) half->file = NULL;
-        if (regions[i].end_lsn - 1 > wal->durable_lsn) wal->durable_lsn = regions[i].end_lsn - 1;
-    }
-    wal->counts.syncs += (uint64_t)done;
-    if (rc >= 0) {
-        assert(count == 0 || wal->durable_lsn == target);
-        wal->drain_error.code = 0;
-    } else {
-        wal->window_since_us = since;
-        /* Without room nothing was promised and the same bytes may be written again; all else is
-         * final. */
-        if (rc == OOR_E_FULL) wal->drain_error = *oor_last_error();
-        else oor_wal_fail(wal);
-    }
-    hand_over(wal);
-    return rc;
-}
 
 /* ---- room ------------------------------------------------------------------------------------ */
 
@@ -194,7 +65,7 @@ static void switch_halves(oor_wal *wal, int same_segment) {
     oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
     assert(!other->file);
     /* The block that this half ends in is not written again by the other. */
-    if (same_segment && wal->options.flags & OOR_WAL_BLOCK_PADDING) pad_to_block(wal);
+    if (same_segment && wal->options.flags & OOR_WAL_BLOCK_PADDING) oor_wal_pad_to_block(wal);
     uint64_t at = half->base + half->used;
     if (same_segment) {
         oor_wal_tail_begin(wal, other, wal->current, at,
@@ -219,7 +90,7 @@ static int is_over_bound(const oor_wal *wal, uint64_t count, uint64_t size) {
     uint64_t bytes_max = wal->options.max_unsynced_bytes,
              lsns_max = wal->options.max_unsynced_records;
     return (lsns_max && wal->next_lsn - 1 - wal->durable_lsn + count > lsns_max) ||
-           (bytes_max && unsynced_bytes(wal) + size > bytes_max);
+           (bytes_max && oor_wal_unsynced_bytes(wal) + size > bytes_max);
 }
 
 /* Gets going what an append would have to wait for, instead of waiting. */
@@ -310,7 +181,7 @@ uint64_t oor_wal_gap(uint64_t offset) {
     return gap < OOR_FRAME_HEADER_SIZE ? gap + OOR_BLOCK : gap;
 }
 
-static void pad_to_block(oor_wal *wal) {
+void oor_wal_pad_to_block(oor_wal *wal) {
     oor_wal_half *half = &wal->half[wal->active];
     uint64_t gap = oor_wal_gap(half->used);
     if (half->used == half->drained || !gap) return;
@@ -464,6 +335,48 @@ int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
                .token = token,
                .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + room};
     return append(wal, &b);
+}
+
+/* Whether a frame of one mutation finds room with nothing to wait for or to switch, and overtakes
+ * nobody who waits. */
+static int is_easy(const oor_wal *wal, uint64_t cost, uint64_t need) {
+    const oor_wal_half *half = &wal->half[wal->active];
+    need += padding_room(wal);
+    return cost <= wal->allowance && !wal->queue_count && !wal->failed && !wal->stopping &&
+           !wal->exclusive && wal->next_lsn <= OOR_NUMBER_MAX &&
+           half->used + need <= wal->options.tail_size &&
+           half->base + half->used + need <= wal->current->size && !is_over_bound(wal, 1, need);
+}
+
+int64_t oor_wal_put_easily(oor_wal *wal, const uint8_t *key, uint32_t key_size,
+                           const uint8_t *value, uint32_t value_size) {
+    batch b = {.count = 1,
+               .keys = key,
+               .key_sizes = &key_size,
+               .values = value,
+               .value_sizes = &value_size,
+               .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + value_size};
+    uint64_t need = oor_frame_size(b.body_size);
+    int64_t lsn = OOR_E_STALL;
+    if (key_size > OOR_KEY_SIZE_MAX || value_size > OOR_VALUE_SIZE_MAX) return lsn;
+    pthread_mutex_lock(&wal->lock);
+    uint64_t cost = wal->allowance_entry + key_size + value_size;
+    if (is_easy(wal, cost, need)) {
+        wal->allowance -= cost;
+        lsn = (int64_t)wal->next_lsn;
+        append_to_tail(wal, &b, need);
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return lsn;
+}
+
+uint64_t oor_wal_allow(oor_wal *wal, uint64_t size, uint64_t entry_size) {
+    pthread_mutex_lock(&wal->lock);
+    uint64_t used = wal->allowance_given - wal->allowance;
+    wal->allowance = wal->allowance_given = size;
+    wal->allowance_entry = entry_size;
+    pthread_mutex_unlock(&wal->lock);
+    return used;
 }
 
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,

@@ -1,6 +1,7 @@
-/* wal.h: what the seven files of the log writer share.
+/* wal.h: what the eight files of the log writer share.
  *
- * wal.c          appends and drains: the order of things
+ * wal.c          appends: the order of things
+ * wal_drain.c    from the tail to segments, and who is told
  * wal_sync.c     waits until something is durable, leads syncs, leaves a segment
  * wal_commit.c   appends that wait, and the queue of those who do
  * wal_segment.c  makes, frees and reuses the files
@@ -106,6 +107,11 @@ struct oor_wal {
     int notify_fd;   /* an eventfd that counts changes of what is durable; -1: none */
     int sync_sleeps; /* the sync thread waits without a deadline: an append must wake it */
     int sealed;      /* the last frame is a seal */
+    /* what oor_wal_put_easily may still log, how much it was given, and what it counts for a
+     * mutation besides key and value */
+    uint64_t allowance;
+    uint64_t allowance_given;
+    uint64_t allowance_entry;
     /* in LSN order: logged, waited for, and not yet dropped by the caller */
     oor_wal_waiting *queue;
     size_t queue_count;
@@ -146,8 +152,8 @@ int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
 int oor_wal_threads_start(oor_wal *wal);
 void oor_wal_threads_stop(oor_wal *wal);
 
-/* wal.c, for the threads and wal_sync.c.  REQUIRES: lock held; where they wait or write it is
- * released meanwhile and held again on return. */
+/* wal_drain.c and wal.c, for the threads and wal_sync.c.  REQUIRES: lock held; where they wait or
+ * write it is released meanwhile and held again on return. */
 int oor_wal_drain(oor_wal *wal);
 int oor_wal_wait_for_drain(oor_wal *wal);
 int oor_wal_wait_for_segment(oor_wal *wal);
@@ -164,6 +170,14 @@ void oor_wal_wake_sleepers(oor_wal *wal, int all);
 void oor_wal_wake_all(oor_wal *wal);
 /* Remembers this thread's last error as the end of writing.  REQUIRES: lock held. */
 void oor_wal_fail(oor_wal *wal);
+
+/* Fills up the last block, so that it is not written again.  REQUIRES: lock held. */
+void oor_wal_pad_to_block(oor_wal *wal);
+
+/* Bytes of the log that are in no segment yet, those that a drain in flight sends included. */
+static inline uint64_t oor_wal_unsynced_bytes(const oor_wal *wal) {
+    return wal->half[0].used - wal->half[0].drained + (wal->half[1].used - wal->half[1].drained);
+}
 
 /* How long a filler frame at `offset` is that ends at a block's end; 0 at a block's start. */
 uint64_t oor_wal_gap(uint64_t offset);

@@ -16,11 +16,11 @@ from array import array
 from collections.abc import Callable
 from typing import Any, Final
 
-from oor.batch import check_sizes
+from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.errors import FailedError, WouldStallError
 from oor.memtable import ABSENT, ENTRY_BYTES
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
-from oor.options import Durability
+from oor.options import Durability, durability_of
 from oor.pressure import Pressure, Stalls
 from oor.state import State
 
@@ -30,6 +30,9 @@ _NO_WAIT: Final[int] = lib.OOR_APPEND_NO_WAIT
 _STAMP: Final[int] = lib.OOR_APPEND_STAMP
 _STALL: Final[int] = lib.OOR_E_STALL
 _PEEK_COUNT = 64
+
+ALLOWANCES: Final = 64
+"""So many times while it fills, a memtable's size is brought up to date with the easy puts."""
 
 PATIENCE: Final = 0.001
 """Seconds that a writer who does not want to wait gives the one before it to get out of the way."""
@@ -49,6 +52,7 @@ class Commit:
     def __init__(self, state: State) -> None:
         self._state = state
         self._wal = state.log.raw
+        self._mode = state.options.durability
         self._lock = state.lock
         self._waiting: dict[int, tuple[Callable[[], Mutations], int]] = {}
         self._tokens = itertools.count(1)
@@ -69,18 +73,30 @@ class Commit:
 
     # ---- one mutation ----------------------------------------------------------------------------
 
-    def put(self, key: bytes, value: bytes, mode: Durability) -> int:
-        """Commit one mutation and return its LSN.
+    def allow(self) -> None:
+        """Add to the memtable's size what was put the easy way (oor.put), and allow as much again.
 
-        The shortest way through this room, for the most calls.
+        REQUIRES: the commit lock.
         """
+        memtable = self._state.view.active
+        room = self._memtable_bytes - memtable.size
+        allowed = min(self._memtable_bytes // ALLOWANCES, max(room, 0))
+        memtable.size += lib.oor_wal_allow(self._wal, allowed, ENTRY_BYTES)
+
+    def put(self, given_key: BytesLike, given_value: BytesLike, durability: str | None) -> int:
+        """Commit one mutation and return its LSN."""
+        key, value = as_bytes(given_key), as_bytes(given_value)
+        mode = self._mode if durability is None else durability_of(durability)
         size = len(value)
+        if self._state.hindered:
+            self._state.check_writable()
         if mode is _SYNC or self._waiting:
             return self._put_and_wait(key, value, size)
         lsn: int = 0
         stalls: Stalls | None = None
         waits = False
         with self._lock:
+            self.allow()
             if self._state.hindered:
                 stalls = self.pressure.admit(ENTRY_BYTES + len(key) + size)
             try:
@@ -108,7 +124,7 @@ class Commit:
                     )
                     waits = True
             except BaseException:
-                self._settle(lambda: {key: value}, lsn, lsn)
+                self.settle(lambda: {key: value}, lsn, lsn)
                 raise
         if stalls:
             self.pressure.tell(stalls)
@@ -327,7 +343,7 @@ class Commit:
             else:
                 self._apply(load(), first, last, size)
         except BaseException:
-            self._settle(load, first, last)
+            self.settle(load, first, last)
             raise
         return last, waits, stalls
 
@@ -365,7 +381,7 @@ class Commit:
         self._waiting[token] = (load, size)
         check(lib.oor_wal_enqueue(self._wal, first, last, token))
 
-    def _settle(self, load: Callable[[], Mutations], first: int, last: int) -> None:
+    def settle(self, load: Callable[[], Mutations], first: int, last: int) -> None:
         """After an exception (a signal handler's, say) in the section that logs and applies.
 
         What is in the log must be in the memtable, or wait for its turn; applying twice does no

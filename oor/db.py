@@ -29,6 +29,7 @@ from oor.manners import MutableManners
 from oor.native import Columns
 from oor.options import Durability, Options, durability_of
 from oor.pins import Pins
+from oor.put import Puts
 from oor.reader import ReadOnlyDB
 from oor.recovery import RecoveryReport, no_store, recover
 from oor.snapshot import View
@@ -77,7 +78,7 @@ def open(
     return DB(os.fspath(path), Options.of(**options))
 
 
-class DB(Handle, MutableManners):
+class DB(Handle, Puts, MutableManners):
     """An open store: ordered bytes keys to bytes values, durable. Behaves as a MutableMapping.
 
     Keys are up to 65,535 bytes, values up to 256 MiB; any bytes-like object is taken. Every method
@@ -120,22 +121,6 @@ class DB(Handle, MutableManners):
         _open_stores.add(self)
 
     # ---- writes ----------------------------------------------------------------------------------
-
-    def put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
-        """Set `key` to `value` and return the LSN of the mutation.
-
-        On return it is as durable as `durability` (or the store's own mode) says; see
-        `oor.Durability`. Raises LimitError; DiskFullError: nothing was acknowledged, go on when
-        there is room (a `sync` write that was logged already becomes visible with the next sync
-        that succeeds); FailedError: the outcome is not known until the store is opened again;
-        ClosedError. Cost: one crossing and a copy; in `sync` mode a device write, shared with all
-        who wait for one.
-        """
-        return self._commit.put(
-            key if type(key) is bytes else as_bytes(key),
-            value if type(value) is bytes else as_bytes(value),
-            self._mode if durability is None else durability_of(durability),
-        )
 
     def delete(self, key: BytesLike, *, durability: str | None = None) -> int:
         """Remove `key`, which need not be there, and return the LSN. As `put` otherwise."""

@@ -15,7 +15,7 @@ from oor.errors import ClosedError, DiskFullError, FailedError, OorError
 from oor.log import Log
 from oor.manifest import Manifest
 from oor.memtable import Memtable
-from oor.options import Options
+from oor.options import Durability, Options
 from oor.snapshot import View
 from oor.table import BlockCache, Table
 from oor.version import VersionEdit
@@ -58,6 +58,10 @@ class State:
         self.sealed = False
         """Whether no edit may follow any more; under the manifest lock."""
         self.flushed_lsn = manifest.state.flushed_lsn
+        self.wal = log.raw
+        """The log's C object, for `oor.put`."""
+        self.easy = options.durability is not Durability.SYNC
+        """Whether a put waits for no sync, unless its call says otherwise."""
         self.hindered = False
         """Whether a writer must look closer before it goes on: closed, failed, or too far ahead."""
         self.update_hindered()

@@ -62,7 +62,9 @@ class Stats:
 
 def read_stats(state: State, commit: Commit, background: Background) -> Stats:
     """Gather them; cheap, but not one instant: each room is asked in turn."""
-    view = state.view
+    with state.lock:
+        commit.allow()
+        view = state.view
     log = state.log.state()
     return Stats(
         last_lsn=commit.last_lsn,

@@ -1,0 +1,155 @@
+"""The short way of a put in a store that waits for no sync: the same promises as the long one."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+import pytest
+from support.engine import TINY, UNHINDERED, content, kill
+
+import oor
+from oor.commit import ALLOWANCES, Commit
+from oor.memtable import ENTRY_BYTES
+
+
+@pytest.mark.parametrize("durability", ["interval", "os"])
+def test_a_put_of_a_store_that_waits_for_no_sync_goes_the_short_way(
+    tmp_path, durability, monkeypatch
+):
+    long_way = []
+    put = Commit.put
+    monkeypatch.setattr(
+        Commit, "put", lambda self, *given: long_way.append(given) or put(self, *given)
+    )
+    with oor.open(tmp_path / "s", durability=durability) as db:
+        for n in range(1000):
+            assert db.put(b"%d" % n, b"v%d" % n) == n + 1
+        assert len(long_way) <= 2
+        assert dict(db) == {b"%d" % n: b"v%d" % n for n in range(1000)}
+    long_way.clear()
+    with oor.open(tmp_path / "s", durability="sync") as db:
+        last_lsn = db.put(b"k", b"v")
+        assert len(long_way) == 1, "a durable put waits, and the short way does not"
+        assert db.durable_lsn >= last_lsn
+
+
+def test_memtables_of_short_puts_are_full_when_the_option_says(tmp_path):
+    limit, records, record = 1 << 20, 20_000, ENTRY_BYTES + 9 + 100
+    options = {"memtable_bytes": limit, "background": False, **UNHINDERED}
+    with oor.open(tmp_path / "s", durability="os", **options) as db:
+        for n in range(records):
+            db.put(b"%09d" % n, bytes(100))
+        full = db._state.view.immutables
+        assert len(full) == records * record // limit == 5
+        for memtable in full:
+            assert limit <= memtable.size <= limit + limit // ALLOWANCES + record
+        left = records * record - sum(len(memtable) for memtable in full) * record
+        assert abs(db.stats().memtable_bytes - left) <= limit // ALLOWANCES + record
+
+
+def test_a_short_put_waits_behind_a_durable_one_that_is_logged(tmp_path):
+    """Memtable order is LSN order: what overtakes nobody in the log overtakes nobody in memory."""
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        columns = oor.native.Columns([b"k"], [b"first"])
+        last, mode = db._commit.log(columns, {b"k": b"first"}, oor.Durability.SYNC)
+        assert db.get(b"k") is None
+        assert db.put(b"k", b"second") == last + 1
+        assert mode is oor.Durability.SYNC
+        assert db[b"k"] == b"second"
+
+
+def test_a_snapshot_keeps_what_a_short_put_overwrites(tmp_path):
+    with oor.open(tmp_path / "s", durability="os") as db:
+        db.put(b"k", b"old")
+        with db.snapshot() as snapshot:
+            db.put(b"k", b"new")
+            db.put(b"other", b"new")
+            assert snapshot.get(b"k") == b"old" and snapshot.get(b"other") is None
+        assert db[b"k"] == b"new"
+
+
+def test_what_is_no_bytes_is_taken_as_by_the_long_way(tmp_path):
+    with oor.open(tmp_path / "s", durability="os") as db:
+        key = bytearray(b"k")
+        db.put(key, memoryview(b"v"))
+        key[0] = 0
+        assert dict(db) == {b"k": b"v"}
+        with pytest.raises(TypeError):
+            db.put("k", b"v")
+        with pytest.raises(oor.LimitError):
+            db.put(bytes(70_000), b"v")
+        with pytest.raises(oor.LimitError):
+            db.put(b"k", b"v", durability="never")
+        assert db.last_lsn == 1
+
+
+def test_a_kept_put_keeps_the_store_and_says_that_it_is_closed(tmp_path):
+    put = oor.open(tmp_path / "s", durability="os").put
+    assert put(b"k", b"v") == 1
+    put.__self__.close()
+    with pytest.raises(oor.ClosedError):
+        put(b"k", b"w")
+
+
+def test_a_kept_put_of_a_forked_child_is_refused(tmp_path):
+    with oor.open(tmp_path / "s", durability="os") as db:
+        put = db.put
+        put(b"k", b"v")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                put(b"k", b"child")
+            except oor.ClosedError:
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitpid(child, 0)[1] == 0
+        assert db[b"k"] == b"v" and db.last_lsn == 1
+
+
+def test_an_interrupted_short_put_leaves_log_and_memory_agreeing(tmp_path):
+    """An exception between the log's answer and the memtable: the log is the truth."""
+
+    class Interrupting(dict):
+        armed = False
+
+        def __setitem__(self, key, value):
+            if self.armed:
+                type(self).armed = False
+                raise KeyboardInterrupt
+            super().__setitem__(key, value)
+
+    db = oor.open(tmp_path / "s", durability="os", **TINY)
+    db.put(b"a", b"1")
+    active = db._state.view.active
+    active.data = Interrupting(active.data)
+    Interrupting.armed = True
+    with pytest.raises(KeyboardInterrupt):
+        db.put(b"b", b"2")
+    assert db[b"b"] == b"2" and db.last_lsn == 2
+    assert db.put(b"c", b"3") == 3
+    kill(db)
+    with oor.open(tmp_path / "s") as again:
+        assert content(again) == {b"a": b"1", b"b": b"2", b"c": b"3"}
+
+
+def test_threads_that_put_the_short_way_leave_the_newest_of_each_key(tmp_path):
+    with oor.open(tmp_path / "s", durability="os") as db:
+        newest = [{} for _ in range(4)]
+
+        def work(mine):
+            for n in range(5000):
+                key = b"%d" % (n % 7)
+                value = b"%d/%d" % (id(mine), n)
+                mine[key] = max(mine.get(key, (0, b"")), (db.put(key, value), value))
+
+        threads = [threading.Thread(target=work, args=(mine,)) for mine in newest]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        for n in range(7):
+            key = b"%d" % n
+            assert db[key] == max(mine[key] for mine in newest)[1]
