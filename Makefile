@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: kill-million explore demo test criteria lint bench venv clean
+.PHONY: fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -32,6 +32,11 @@ criteria: $(VENV)/installed
 lint: $(VENV)/lint-tools
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# How long the fuzz targets run; RECORD=1 adds what they execute to docs/figures/fuzz.json.
+SECONDS ?= 60
+fuzz: $(VENV)/installed
+	@$(BIN)/python -m fuzz.run --seconds $(SECONDS) $(if $(RECORD),--record)
 
 bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick

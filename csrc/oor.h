@@ -494,6 +494,9 @@ void oor_table_close(oor_table *table);
 void oor_table_read_props(const oor_table *table, oor_table_props *out);
 /* Reads every byte: checksums, key order, counts, filter membership. */
 int oor_table_verify(oor_table *table);
+/* The pairs of block `at` (the properties count the blocks) as a pickled dict key -> value or None:
+ * what a table still holds when another block of it is damaged. */
+int oor_table_block_pairs(oor_table *table, uint64_t at, oor_buffer *out);
 
 /* ---- reads (version.c, merge.c) -------------------------------------------------------------- */
 

@@ -1,7 +1,9 @@
-/* table_verify.c: reads every byte of a table again.  The bytes: table_read.c. */
+/* table_verify.c: reads every byte of a table again, or block by block what of it is whole.  The
+ * bytes: table_read.c. */
 #include <stdlib.h>
 
 #include "cursor.h"
+#include "pickle.h"
 
 static int damaged(const oor_table *table, uint64_t offset, const char *what) {
     return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: %s", (unsigned long long)offset,
@@ -124,4 +126,32 @@ int oor_table_verify(oor_table *table) {
     if (rc >= 0) rc = check_sums(table, &sums);
     free(sums.last_key.data);
     return rc;
+}
+
+int oor_table_block_pairs(oor_table *table, uint64_t at, oor_buffer *out) {
+    if (at >= table->block_count)
+        return oor_fail(OOR_E_LIMIT, table->path, "block %llu of %u", (unsigned long long)at,
+                        table->block_count);
+    oor_cached *cached = oor_table_block(table, (uint32_t)at);
+    if (!cached) return oor_last_error()->code;
+    out->size = 0;
+    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    if (rc >= 0) oor_pickle_raw(out, "\x80\x03}(", 4);
+    for (uint32_t i = 0; rc >= 0 && i < cached->block.count; i++) {
+        uint8_t key[OOR_KEY_SIZE_MAX];
+        oor_entry entry;
+        oor_block_entry(&cached->block, i, &entry);
+        uint32_t key_size = oor_entry_key_size(&entry);
+        int deleted = entry.value_size == OOR_TOMBSTONE;
+        rc = oor_buffer_reserve(out, (size_t)key_size + (deleted ? 0 : entry.value_size) +
+                                         2 * OOR_PICKLE_BYTES_ROOM + OOR_PICKLE_FRAME_ROOM);
+        if (rc < 0) break;
+        oor_entry_key(&entry, key);
+        oor_pickle_bytes(out, key, key_size);
+        if (deleted) oor_pickle_raw(out, "N", 1);
+        else oor_pickle_bytes(out, entry.value, entry.value_size);
+    }
+    if (rc >= 0) oor_pickle_raw(out, "u.", 2);
+    oor_cached_release(cached);
+    return rc < 0 ? rc : 0;
 }

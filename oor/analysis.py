@@ -207,7 +207,7 @@ class _Chain:
     def _wrong(self, number: int, what: str, first: int, last: int, offset: int = 0) -> None:
         if self.problem is None:
             self.problem = CorruptionError(
-                f'{what}; run `oor verify`, restore a backup, or open with recovery="salvage"',
+                what,
                 path=os.path.join(self._directory, names.segment_name(number)),
                 segment=number,
                 offset=offset,
@@ -242,7 +242,7 @@ def _missing_tables(
         return None
     _, meta = state.tables[missing[0]]
     return CorruptionError(
-        f"table {missing[0]} is missing, and {len(missing) - 1} more; restore a backup",
+        f"table {missing[0]} is missing, and {len(missing) - 1} more",
         path=os.path.join(directory, names.table_name(missing[0])),
         first_lsn=meta.first_lsn,
         last_lsn=meta.last_lsn,

@@ -8,6 +8,7 @@ A start travels:  open -> LOCK -> recovery: analysis (manifest, walscan) -> redo
 from __future__ import annotations
 
 import atexit
+import errno
 import logging
 import os
 import warnings
@@ -21,7 +22,7 @@ from oor.batch import BytesLike, Pairs, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.codec import wanted_and_missing
 from oor.commit import Commit
-from oor.errors import LimitError, OorError
+from oor.errors import LimitError, OorError, StorageError
 from oor.flush import flush_all
 from oor.handle import ClosedView, Handle
 from oor.lock import StoreLock
@@ -325,7 +326,10 @@ def _make_directory(path: str, options: Options) -> None:
         raise no_store(path)
     parent = os.path.dirname(path)
     if not native.exists(parent):
-        raise OorError("the directory that the store would be made in is not there", path=parent)
+        raise StorageError(
+            "the directory that the store would be made in is not there",
+            path=parent, errno=errno.ENOENT,
+        )  # fmt: skip
     native.make_dir(path)
     native.sync_dir(parent)
 

@@ -23,6 +23,8 @@ class OorError(Exception):
     last_lsn: int | None
     errno: int | None
     """Of the system call that failed; None for a failure that is no system call's."""
+    advice: str = ""
+    """What to do next; stands at the end of the text."""
 
     def __init__(
         self,
@@ -34,8 +36,11 @@ class OorError(Exception):
         first_lsn: int | None = None,
         last_lsn: int | None = None,
         errno: int | None = None,
+        advice: str | None = None,
     ) -> None:
         super().__init__(message)
+        if advice is not None:
+            self.advice = advice
         self.message = message
         self.path = path
         self.segment = segment
@@ -45,6 +50,10 @@ class OorError(Exception):
         self.errno = errno
 
     def __str__(self) -> str:
+        return f"{self.described()}; {self.advice}" if self.advice else self.described()
+
+    def described(self) -> str:
+        """The text without the advice: what happened, and where."""
         where = [
             f"{name} {value}"
             for name, value in (
@@ -92,11 +101,16 @@ class FailedError(StorageError):
 
 
 class CorruptionError(OorError):
-    """Bytes that were promised durable are damaged or missing.
+    """Bytes that were promised durable are damaged or missing; `advice` says what to do."""
 
-    Run `oor verify` to see how much; restore a backup, or open with recovery="salvage" to keep what
-    still verifies.
-    """
+    advice = (
+        "run `oor verify` to see how much, restore a backup, "
+        'or open with recovery="salvage" to keep what verifies'
+    )
+
+
+RESTORE = "restore a backup"
+"""The advice where salvage cannot help: what names the files of a store is damaged itself."""
 
 
 class FormatError(OorError):
@@ -124,6 +138,14 @@ class ReadOnlyError(OorError):
 
 class LimitError(OorError, ValueError):
     """A key, value, batch or option is past its documented limit."""
+
+
+class OutOfMemoryError(OorError, MemoryError):
+    """An allocation of the C half failed; nothing was changed."""
+
+    def __new__(cls, *_: Any, **__: Any) -> OutOfMemoryError:
+        # MemoryError's own makes no instances of subclasses with another base in front.
+        return Exception.__new__(cls)
 
 
 class WouldStallError(OorError):

@@ -255,12 +255,23 @@ class SegmentInfo:
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """Bytes of a segment that do not verify, and the LSNs that are missing there (0: none)."""
+    """What salvage could not keep: bytes of a segment, or of the table at `path`.
+
+    The LSNs are those that are missing (0: none known); of a table those that its lost entries are
+    among.
+    """
 
     segment: int
     offset: int
     first_lsn: int
     last_lsn: int
+    what: str = "bytes that do not verify"
+    path: str | None = None
+
+    def __str__(self) -> str:
+        where = self.path or f"segment {self.segment}, offset {self.offset:,}"
+        lsns = f"LSN {self.first_lsn:,} to {self.last_lsn:,}" if self.first_lsn else "no known LSN"
+        return f"{where}: {self.what}: {'some of ' if self.path else ''}{lsns}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oor import names, native
-from oor.errors import CorruptionError, DiskFullError, FailedError, FormatError, OorError
+from oor.errors import RESTORE, CorruptionError, DiskFullError, FailedError, FormatError, OorError
 from oor.native import lib
 from oor.table import TableMeta
 from oor.version import VersionEdit
@@ -135,10 +135,12 @@ def read_current(directory: str) -> int:
     data = native.read_file(path)
     name = data[9:-1]
     if data[8:9] != b" " or data[-1:] != b"\n" or data[:8] != _crc(name).encode("ascii"):
-        raise CorruptionError("CURRENT does not verify", path=path, offset=0)
+        raise CorruptionError("CURRENT does not verify", path=path, offset=0, advice=RESTORE)
     kind, number = names.parse(name.decode("ascii", "replace"))
     if kind is not names.FileKind.MANIFEST:
-        raise CorruptionError(f"CURRENT names {name!r}, which is no manifest", path=path, offset=0)
+        raise CorruptionError(
+            f"CURRENT names {name!r}, which is no manifest", path=path, offset=0, advice=RESTORE
+        )
     return number
 
 
@@ -150,12 +152,17 @@ def read_manifest(directory: str) -> ManifestRead:
     """
     number = read_current(directory)
     path = os.path.join(directory, names.manifest_name(number))
-    data = native.read_file(path)
-    contents, end = _whole_lines(path, data)
-    if not contents:
-        raise CorruptionError("the first line of the manifest does not verify", path=path, offset=0)
-    state = _fold_lines(path, contents)
-    return ManifestRead(state, number, len(contents), len(data) - end)
+    return parse_manifest(path, native.read_file(path), number)
+
+
+def parse_manifest(path: str, data: bytes, number: int) -> ManifestRead:
+    """As `read_manifest`, of bytes that were read already."""
+    lines, end = _whole_lines(path, data)
+    if not lines:
+        raise CorruptionError(
+            "the first line of the manifest does not verify", path=path, offset=0, advice=RESTORE
+        )
+    return ManifestRead(_fold_lines(path, lines), number, len(lines), len(data) - end)
 
 
 _DAMAGED = "a line of the manifest does not verify, and later ones do"
@@ -173,9 +180,9 @@ def _ends_in_a_line(line: bytes) -> bool:
     return False
 
 
-def _whole_lines(path: str, data: bytes) -> tuple[list[dict[str, Any]], int]:
-    """The lines up to the torn end, and where that begins."""
-    contents: list[dict[str, Any]] = []
+def _whole_lines(path: str, data: bytes) -> tuple[list[tuple[int, dict[str, Any]]], int]:
+    """The lines up to the torn end, each with its offset, and where that end begins."""
+    lines: list[tuple[int, dict[str, Any]]] = []
     offset = end = 0
     bad: int | None = None
     for line in data.split(b"\n"):
@@ -186,38 +193,40 @@ def _whole_lines(path: str, data: bytes) -> tuple[list[dict[str, Any]], int]:
         if content is None:
             bad = offset if bad is None else bad
             if whole and _ends_in_a_line(line):
-                raise CorruptionError(_DAMAGED, path=path, offset=bad)
+                raise CorruptionError(_DAMAGED, path=path, offset=bad, advice=RESTORE)
         elif bad is not None:
-            raise CorruptionError(_DAMAGED, path=path, offset=bad)
+            raise CorruptionError(_DAMAGED, path=path, offset=bad, advice=RESTORE)
         else:
-            contents.append(content)
+            lines.append((offset, content))
             end = offset + len(line) + 1
         offset += len(line) + 1
-    return contents, end
+    return lines, end
 
 
-def _fold_lines(path: str, contents: list[dict[str, Any]]) -> ManifestState:
-    first = contents[0]
+def _fold_lines(path: str, lines: list[tuple[int, dict[str, Any]]]) -> ManifestState:
+    _, first = lines[0]
     if first.get("format") != FORMAT:
         raise FormatError(
             f"manifest format {first.get('format')!r}; this build reads {FORMAT}", path=path
         )
+    offset = 0
     try:
         state = ManifestState(bytes.fromhex(first["id"]))
         if len(state.database_id) != 16:
             raise ValueError("an id has 16 bytes")
-        for index, content in enumerate(contents):
+        for index, (at, content) in enumerate(lines):
+            offset = at
             if content["n"] != index:
-                raise CorruptionError(
-                    f"line {index} of the manifest says it is line {content['n']}", path=path
-                )
+                raise ValueError(f"line {index} says it is line {content['n']}")
             state.fold(VersionEdit.from_json(content["edit"]), path)
+    except OorError as error:
+        error.path, error.offset, error.advice = path, offset, RESTORE
+        raise
     except (KeyError, TypeError, ValueError) as error:
-        if isinstance(error, OorError):
-            raise
         raise CorruptionError(
-            f"a manifest line verifies and makes no sense: {error!r}", path=path
-        ) from error
+            f"a manifest line verifies and makes no sense: {error!r}",
+            path=path, offset=offset, advice=RESTORE,
+        ) from error  # fmt: skip
     return state
 
 
@@ -266,8 +275,9 @@ class Manifest:
         """
         if self._failure is not None:
             raise FailedError(
-                f"the manifest takes no more edits since: {self._failure}", path=self.path
-            )
+                f"the manifest takes no more edits since: {self._failure}",
+                path=self.path, errno=self._failure.errno,
+            )  # fmt: skip
         rolls = self._torn or self._size > ROLL_BYTES
         number = self.new_number() if rolls else self.number
         edit = replace(edit, next_number=self._next_number)
@@ -284,7 +294,9 @@ class Manifest:
             raise
         except OorError as error:
             self._failure = error
-            raise FailedError(f"an edit of the manifest failed: {error}", path=self.path) from error
+            raise FailedError(
+                f"an edit of the manifest failed: {error}", path=self.path, errno=error.errno
+            ) from error
 
     def _append_line(self, edit: VersionEdit) -> None:
         assert self._file is not None
@@ -304,7 +316,9 @@ class Manifest:
             self._file.sync()
         except DiskFullError as error:
             # A failed sync is final, whatever it says the reason was.
-            raise FailedError(f"a sync failed: {error}", path=self.path) from error
+            raise FailedError(
+                f"a sync failed: {error}", path=self.path, errno=error.errno
+            ) from error
 
     def _roll(self, number: int) -> None:
         old = self.path

@@ -26,6 +26,7 @@ from oor.errors import (
     FormatError,
     LimitError,
     OorError,
+    OutOfMemoryError,
     StorageError,
     WaitTimeout,
     WouldStallError,
@@ -42,6 +43,7 @@ _BY_CODE: dict[int, type[OorError]] = {
     lib.OOR_E_CORRUPT: CorruptionError,
     lib.OOR_E_FORMAT: FormatError,
     lib.OOR_E_LIMIT: LimitError,
+    lib.OOR_E_MEMORY: OutOfMemoryError,
     lib.OOR_E_FAILED: FailedError,
     lib.OOR_E_TIMEOUT: WaitTimeout,
     lib.OOR_E_CANCELLED: CancelledError,
@@ -57,11 +59,9 @@ Never given bytes that a disk or a user supplied as they stand.
 """
 
 
-def _error(code: int) -> BaseException:
+def _error(code: int) -> OorError | AssertionError:
     found = lib.oor_last_error()
     what = ffi.string(found.what).decode("utf-8", "replace")
-    if code == lib.OOR_E_MEMORY:
-        return MemoryError(what)
     if code == lib.OOR_E_BROKEN:
         return AssertionError(what)
     cls = _BY_CODE[code]
@@ -90,7 +90,8 @@ def check(code: int) -> int:
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:
     """Tie a new C object to its destructor; the collector is the backstop of an explicit close."""
     if pointer == ffi.NULL:
-        raise _error(lib.oor_last_error().code) if lib.oor_last_error().code else MemoryError()
+        failed = lib.oor_last_error().code
+        raise _error(failed) if failed else OutOfMemoryError("an allocation failed")
     return ffi.gc(pointer, free, size)
 
 

@@ -3,11 +3,10 @@
 0. What the page cache shows may not be on the disk: segments, tables and the directory are synced
 first. 1. Analysis (oor.analysis) reads and plans.
 2. Redo applies the frames above the flushed LSN to a fresh memtable, in order. What it replays is
-made
-   durable anew before anything is served: copied forward into the first segment of the new epoch,
-   or, if it is more than a memtable holds, flushed to tables.
+   made durable anew before anything is served: copied forward into the first segment of the new
+   epoch, or, if it is more than a memtable holds, flushed to tables.
 3. The new manifest is the commit point: it names the tables, the new epoch and the new segment at
-once.
+   once.
    A crash before it leaves the old log whole for the next recovery; after it the old log is not
    needed.
 4. Undo removes what no manifest names. No uncommitted data is ever on disk, so only files are
@@ -24,11 +23,11 @@ import secrets
 import time
 from dataclasses import dataclass, field
 
-from oor import names, native
+from oor import names, native, salvage
 from oor.analysis import RecoveryPlan, analyze
-from oor.errors import CorruptionError, OorError, StorageError
+from oor.errors import RESTORE, CorruptionError, OorError, StorageError
 from oor.flush import write_table
-from oor.log import Log, Loss, SegmentScan
+from oor.log import Log, Loss, SegmentInfo, SegmentScan
 from oor.manifest import Manifest, ManifestState, read_current
 from oor.memtable import ENTRY_BYTES, Memtable
 from oor.names import FileKind
@@ -72,7 +71,9 @@ class RecoveryReport:
     tables_made: int = 0
     orphans: tuple[str, ...] = ()
     losses: tuple[Loss, ...] = ()
-    """Salvage only: what did not verify."""
+    """Salvage only: what did not verify, each range of LSNs that is lost."""
+    salvage_report: str | None = None
+    """Salvage only: the file beside the store that lists the losses, if there are any."""
     analysis_seconds: float = 0.0
     redo_seconds: float = 0.0
     undo_seconds: float = 0.0
@@ -98,13 +99,23 @@ class _Redo:
     """What redo gathers on its way."""
 
     memtable: Memtable
+    live: salvage.Live
+    """The tables that were there, those that salvage made anew included."""
     tables: list[TableMeta] = field(default_factory=list)
     losses: list[Loss] = field(default_factory=list)
+    report: str | None = None
     frames: int = 0
     records: int = 0
     size: int = 0
     first_lsn: int = 0
     last_lsn: int = 0
+    before: SegmentInfo | None = None
+    """The segment that was read last."""
+
+    def reached(self, state: ManifestState) -> int:
+        """The LSN that the log would go on with; jumps at the end of a segment are counted."""
+        went_on = self.before.next_lsn if self.before is not None else 0
+        return max(state.flushed_lsn + 1, self.last_lsn + 1, went_on)
 
 
 def recover(directory: str, options: Options) -> Recovered:
@@ -157,6 +168,7 @@ def recover(directory: str, options: Options) -> Recovered:
         tables_made=len(redo.tables),
         orphans=plan.orphans,
         losses=tuple(redo.losses),
+        salvage_report=redo.report,
         analysis_seconds=analyzed - began,
         redo_seconds=redone - analyzed,
         undo_seconds=ended - redone,
@@ -184,9 +196,9 @@ def _refuse_without_current(directory: str) -> None:
         kind, number = names.parse(name)
         if kind in (FileKind.TABLE, FileKind.TAIL) or (kind is FileKind.MANIFEST and number > 1):
             raise CorruptionError(
-                f"there is no CURRENT, but {name}: a file of the store was removed; "
-                "restore a backup",
+                f"there is no CURRENT, but {name}: a file of the store was removed",
                 path=os.path.join(directory, names.CURRENT),
+                advice=RESTORE,
             )
 
 
@@ -232,9 +244,7 @@ def _create(directory: str, options: Options) -> Recovered:
 def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
     """Replay, make it durable anew, commit with a new manifest."""
     state = plan.state
-    redo = _Redo(Memtable(state.flushed_lsn + 1))
-    numbers = itertools.count(plan.next_number)
-    salvage = options.recovery == "salvage"
+    redo = _Redo(Memtable(state.flushed_lsn + 1), dict(state.tables))
     copies = plan.redo_bytes <= options.memtable_bytes
     log = Log(
         plan.directory,
@@ -249,17 +259,10 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         options=options,
     )
     try:
-        for info in plan.segments:
-            if info.next_lsn - 1 <= state.flushed_lsn and not salvage:
-                continue
-            scan = SegmentScan(
-                plan.directory, info.number, state.database_id, state.epoch, plan.tail,
-                max(state.flushed_lsn, redo.last_lsn), salvage=salvage,
-            )  # fmt: skip
-            _replay(scan, redo, plan, options, log if copies else None, numbers)
-            scan.close()
-        if not copies and redo.memtable:
-            _flush(redo, plan, options, numbers)
+        if options.recovery == "salvage":
+            redo.live, redo.losses = salvage.tables(plan, options, plan.next_number)
+        numbers = itertools.count(max([plan.next_number - 1, *redo.live]) + 1)
+        _replay_all(redo, plan, options, log if copies else None, numbers)
         log.finish_copy()
         return redo, log, _commit(plan, redo, next(numbers))
     except BaseException:
@@ -268,13 +271,45 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         raise
 
 
+def _replay_all(
+    redo: _Redo, plan: RecoveryPlan, options: Options, log: Log | None, numbers: object
+) -> None:
+    """Every segment that is needed; in salvage every one, and a report of what is missing."""
+    state = plan.state
+    salvaging = options.recovery == "salvage"
+    for info in plan.segments:
+        if info.next_lsn - 1 <= state.flushed_lsn and not salvaging:
+            continue
+        if salvaging:
+            _note_gap(redo, salvage.gap_before(plan, info, redo.before, redo.reached(state)))
+        scan = SegmentScan(
+            plan.directory, info.number, state.database_id, state.epoch, plan.tail,
+            max(state.flushed_lsn, redo.last_lsn), salvage=salvaging,
+        )  # fmt: skip
+        _replay(scan, redo, plan, options, log, numbers)
+        scan.close()
+        redo.before = info
+    if log is None and redo.memtable:
+        _flush(redo, plan, options, numbers)
+    if salvaging:
+        _note_gap(redo, salvage.gap_at_end(plan, redo.reached(state)))
+        redo.losses = salvage.merged(redo.losses)
+        redo.report = salvage.write_report(plan, redo.losses) if redo.losses else None
+
+
+def _note_gap(redo: _Redo, loss: Loss | None) -> None:
+    if loss is not None:
+        redo.losses.append(loss)
+
+
 def _discard(plan: RecoveryPlan, redo: _Redo) -> None:
     """Remove what a recovery made that did not reach its commit point: each attempt would fill the
     disk more.
     """
     with contextlib.suppress(OorError):
         if read_current(plan.directory) == plan.manifest.number:
-            tables = [names.table_name(meta.number) for meta in redo.tables]
+            made = {meta.number for meta in redo.tables} | (set(redo.live) - set(plan.state.tables))
+            tables = [names.table_name(number) for number in made]
             for name in [names.segment_name(plan.next_segment), *tables]:
                 native.unlink(os.path.join(plan.directory, name))
 
@@ -325,7 +360,7 @@ def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:
         next_lsn=plan.next_lsn,
         durable_lsn=plan.next_lsn - 1,
         checkpoint_lsn=old.checkpoint_lsn,
-        tables=old.tables | {meta.number: (0, meta) for meta in redo.tables},
+        tables=redo.live | {meta.number: (0, meta) for meta in redo.tables},
     )
     return Manifest.create(plan.directory, number, state)
 

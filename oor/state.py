@@ -110,8 +110,8 @@ class State:
         if self.failure is not None:
             raise FailedError(
                 f"the store is read-only since a failure, open it again: {self.failure}",
-                path=self.directory,
-            )
+                path=self.directory, errno=self.failure.errno,
+            )  # fmt: skip
 
     def check_readable(self) -> None:
         """Raise ClosedError if the store is closed."""

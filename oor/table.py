@@ -206,6 +206,13 @@ class Table:
                 f"the table is {found}, the manifest says {self.meta}", path=self.path
             )
 
+    @property
+    def block_count(self) -> int:
+        """Data blocks."""
+        props = ffi.new("oor_table_props *")
+        lib.oor_table_read_props(self.raw, props)
+        return int(props.blocks)
+
     def verify(self) -> None:
         """Read every byte: checksums, key order, counts, filter. CorruptionError says where."""
         check(lib.oor_table_verify(self.raw))

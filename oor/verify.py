@@ -38,7 +38,7 @@ class Damage:
 
     def __str__(self) -> str:
         return str(
-            CorruptionError(
+            OorError(
                 self.what, path=self.path, segment=self.segment, offset=self.offset,
                 first_lsn=self.first_lsn, last_lsn=self.last_lsn,
             )

@@ -224,10 +224,9 @@ def print_report(report: RecoveryReport) -> None:
         ]
     )
     for loss in report.losses:
-        missing = (
-            f"LSN {loss.first_lsn:,} to {loss.last_lsn:,}" if loss.first_lsn else "no known LSN"
-        )
-        print(f"lost       {names.segment_name(loss.segment)} at offset {loss.offset:,}: {missing}")
+        print(f"lost       {loss}")
+    if report.salvage_report is not None:
+        print(f"report     {report.salvage_report}")
 
 
 # ---- verify --------------------------------------------------------------------------------------

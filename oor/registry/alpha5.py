@@ -30,7 +30,7 @@ def encode(number: int) -> str:
 def decode(text: str) -> int:
     """The catalog number of up to five columns, zero- or space-padded.
 
-    Raises ValueError for anything else.
+    Raises LimitError for anything else.
     """
     stripped = text.lstrip(" ")
     lead, rest = stripped[:1], stripped[1:]
@@ -38,4 +38,4 @@ def decode(text: str) -> int:
         return (LETTERS.index(lead) + 10) * 10_000 + int(rest)
     if 0 < len(stripped) <= 5 and stripped.isascii() and stripped.isdigit():
         return int(stripped)
-    raise ValueError(f"{text!r} is no catalog number of five columns")
+    raise LimitError(f"{text!r} is no catalog number of five columns")

@@ -21,6 +21,8 @@ import struct
 from enum import IntEnum
 from typing import NamedTuple
 
+from oor.errors import LimitError
+
 
 class Kind(IntEnum):
     """The first byte of every key. Numbers never change their meaning.
@@ -73,9 +75,9 @@ class ElsetKey(NamedTuple):
 
     @classmethod
     def decode(cls, key: bytes) -> ElsetKey:
-        """The parts of 23 bytes. Raises ValueError for bytes that are no element set's key."""
+        """The parts of 23 bytes. Raises LimitError for bytes that are no element set's key."""
         if len(key) != KEY_SIZE or key[0] != Kind.ELEMENT_SET:
-            raise ValueError(f"{key!r} is no key of an element set")
+            raise LimitError(f"{key!r} is no key of an element set")
         _, number, epoch, source_id, digest = _ELSET.unpack(key)
         return cls(number, epoch - _BIAS, source_id, digest)
 

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
+from oor.errors import LimitError
 from oor.registry import index, keys
 from oor.registry.elset import ElementSet
 from oor.registry.store import Reader
@@ -32,11 +33,11 @@ Pair = tuple[bytes, bytes]
 
 
 def microseconds(moment: Moment) -> int:
-    """Microseconds since 1970-01-01 UTC. Raises ValueError for a datetime without a zone."""
+    """Microseconds since 1970-01-01 UTC. Raises LimitError for a datetime without a zone."""
     if isinstance(moment, int):
         return moment
     if moment.tzinfo is None:
-        raise ValueError(f"{moment.isoformat()} has no time zone; epochs are UTC")
+        raise LimitError(f"{moment.isoformat()} has no time zone; epochs are UTC")
     return (moment - _EPOCH_0) // _MICROSECOND
 
 

@@ -29,7 +29,7 @@ _ZIP_MAGICS = (b"PK\x03\x04", b"PK\x05\x06")
 _XZ_MEMORY_MAX = 512 << 20
 
 
-class InputError(OorError):
+class InputError(OorError, OSError):
     """An input cannot be opened, read or decompressed; `offset` says how far it went."""
 
 
@@ -145,7 +145,10 @@ def _members(path: str) -> list[str] | None:
 
 def _failed(name: str, offset: int, error: BaseException) -> InputError:
     why = getattr(error, "strerror", None) or str(error) or "it ends too early"
-    return InputError(f"cannot read the input: {why}", path=name, offset=offset)
+    return InputError(
+        f"cannot read the input: {why}",
+        path=name, offset=offset, errno=getattr(error, "errno", None),
+    )  # fmt: skip
 
 
 class _Opened:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import TypeVar
 
+from oor.errors import LimitError
 from oor.registry import alpha5
 
 _T = TypeVar("_T")
@@ -124,7 +125,7 @@ class SyntheticCatalogue:
 
     def __init__(self, objects: int = 30_000, issues: int = 4, seed: int = 1) -> None:
         if not 0 <= objects <= OBJECTS_MAX:
-            raise ValueError(
+            raise LimitError(
                 f"a synthetic catalogue has at most {OBJECTS_MAX} objects, not {objects}"
             )
         draw = random.Random(seed)

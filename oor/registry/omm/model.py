@@ -120,7 +120,10 @@ _MICROSECOND = timedelta(microseconds=1)
 
 
 class Refused(Exception):
-    """A message breaks a rule; `field` names the field at fault, if it is one."""
+    """A message breaks a rule; `field` names the field at fault, if it is one.
+
+    Never leaves the scanner, which makes a reject of it.
+    """
 
     def __init__(self, rule: str, field: str = "") -> None:
         super().__init__(rule, field)
