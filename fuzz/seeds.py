@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from oor.native import ffi, lib
 from oor.registry.synthetic import SyntheticCatalogue
 from oor.table import TableOptions, write_run
 
@@ -30,12 +31,18 @@ def _some_pairs() -> Iterator[Pairs]:
     yield {b"long" * 40: b"x" * 300, b"long" * 40 + b"z": None}
 
 
+def here(codec: int) -> bool:
+    """Whether this machine has the library of a codec."""
+    return bool(lib.oor_codec_require(codec, ffi.NULL) == 0)
+
+
 def tables() -> Iterator[bytes]:
     """Whole table files of several shapes."""
     shapes = [
         TableOptions(block_size=64, restart_interval=2),
         TableOptions(block_size=128, restart_interval=16, filter_bits=0),
         TableOptions(block_size=256, restart_interval=3, prefix_size=2),
+        *(TableOptions(block_size=512, codec=codec) for codec in (1, 2) if here(codec)),
     ]
     with tempfile.TemporaryDirectory() as directory:
         for at, (pairs, options) in enumerate(itertools.product(_some_pairs(), shapes)):

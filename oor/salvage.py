@@ -7,6 +7,7 @@ report is durable before recovery commits, since its undo removes what was damag
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -14,7 +15,7 @@ from dataclasses import asdict, replace
 
 from oor import native
 from oor.analysis import RecoveryPlan
-from oor.errors import CorruptionError, FormatError, StorageError
+from oor.errors import CorruptionError, OorError, StorageError
 from oor.flush import table_options
 from oor.log import Loss, SegmentInfo
 from oor.names import table_name
@@ -82,15 +83,24 @@ def tables(plan: RecoveryPlan, options: Options, next_number: int) -> tuple[Live
         if kept:
             path = os.path.join(plan.directory, table_name(next_number))
             keys = sorted(kept)
-            made = write_run(
-                path, next_number, [(keys, [kept[key] for key in keys])], table_options(options),
-                meta.first_lsn, meta.last_lsn,
-            )  # fmt: skip
+            chunk = (keys, [kept[key] for key in keys])
+            layout = table_options(options, level)
+            made = write_run(path, next_number, [chunk], layout, meta.first_lsn, meta.last_lsn)
             live[next_number] = (level, made)
             next_number += 1
     if losses:
         native.sync_dir(plan.directory)
     return live, losses
+
+
+_GONE = (errno.ENOENT, errno.EIO)
+
+
+def _raise_unless_damage(error: OorError) -> None:
+    """What this build or this moment cannot read may be whole: only damage is given up."""
+    gone = isinstance(error, StorageError) and error.errno in _GONE
+    if not gone and not isinstance(error, CorruptionError):
+        raise error
 
 
 def _is_whole(directory: str, meta: TableMeta) -> bool:
@@ -100,7 +110,8 @@ def _is_whole(directory: str, meta: TableMeta) -> bool:
             table.verify()
         finally:
             table.close()
-    except (CorruptionError, FormatError, StorageError):
+    except OorError as error:
+        _raise_unless_damage(error)
         return False
     return True
 
@@ -114,7 +125,8 @@ def _whole_blocks(directory: str, meta: TableMeta) -> tuple[dict[bytes, bytes | 
 
     try:
         table = Table.open(directory, meta, BlockCache(0))
-    except (CorruptionError, FormatError, StorageError) as error:
+    except OorError as error:
+        _raise_unless_damage(error)
         return {}, [lost(f"a table of {meta.entries} entries: {error.message}")]
     pairs: dict[bytes, bytes | None] = {}
     losses: list[Loss] = []
@@ -124,7 +136,8 @@ def _whole_blocks(directory: str, meta: TableMeta) -> tuple[dict[bytes, bytes | 
     for at in range(table.block_count):
         try:
             check(lib.oor_table_block_pairs(table.raw, at, buffer.raw))
-        except (CorruptionError, FormatError, StorageError):
+        except OorError as error:
+            _raise_unless_damage(error)
             broken += 1
             continue
         found = buffer.load()

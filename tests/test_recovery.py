@@ -368,6 +368,20 @@ def test_salvage_keeps_the_whole_blocks_of_a_damaged_table(path):
         assert content(db) == kept
 
 
+def test_salvage_gives_up_no_table_that_only_cannot_be_read_now(path):
+    with oor.open(path, **TINY) as db:
+        db.put(b"a", b"1")
+        db.flush()
+    before = {name: read(name) for name in files(path, ".sst")}
+    with Recording(path) as recording:
+        recording.fail(Op.OPEN, path_part=".sst", nth=2, errno=errno.EMFILE, forever=True)
+        with pytest.raises(oor.StorageError):
+            oor.open(path, recovery="salvage", **TINY)
+    assert {name: read(name) for name in files(path, ".sst")} == before
+    with oor.open(path, **TINY) as db:
+        assert db[b"a"] == b"1"
+
+
 def test_salvage_goes_on_without_a_table_that_is_gone(path):
     with oor.open(path, **TINY | {"memtable_bytes": 1 << 20}) as db:
         for part in range(2):

@@ -2,11 +2,15 @@
  *
  * input := how:u8 count:u8 interval:u8 probe_size:u8 probe bytes
  * how   := bit 0: count and interval are put behind the bytes, else they are the bytes' own;
- *          bit 1: the bytes are a whole section, whose checksum is made right */
+ *          bit 1: the bytes are a whole section, packed by codec count / 100, whose checksum is
+ *          made right */
 #include "block.h"
+#include "codec.h"
 #include "memory_disk.h"
 
 #include <stdlib.h>
+
+enum { UNPACKED_MAX = 1 << 20 };
 
 static const oor_place place = {"table", 9, 4096};
 
@@ -44,6 +48,17 @@ static void one_payload(const uint8_t *payload, size_t size, const uint8_t *prob
     free(offsets);
 }
 
+static void one_packed(const uint8_t *packed, size_t size, uint32_t codec, const uint8_t *probe,
+                       size_t probe_size) {
+    int64_t unpacked = oor_unpacked_size(&place, codec, packed, size);
+    if (unpacked < 0 || unpacked > UNPACKED_MAX) return;
+    uint8_t *payload = malloc(unpacked ? (size_t)unpacked : 1);
+    REQUIRE(payload);
+    if (oor_unpack(&place, codec, packed, size, payload, (size_t)unpacked) >= 0)
+        one_payload(payload, (size_t)unpacked, probe, probe_size);
+    free(payload);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
     input in = {data, size};
     unsigned how = (unsigned)take(&in, 1);
@@ -64,8 +79,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         exact[in.size] = (uint8_t)(count / 100);
         uint32_t crc = oor_crc32c(oor_crc32c(0, salt, sizeof salt), exact, whole - 4);
         oor_store32(exact + whole - 4, oor_crc32c_mask(crc));
-        if (oor_section_check(&place, exact, whole, &payload_size) < 0) payload_size = 0;
+        uint32_t codec;
+        if (oor_section_check(&place, exact, whole, &codec, &payload_size) < 0) payload_size = 0;
         else REQUIRE(payload_size == in.size);
+        if (payload_size && codec != OOR_CODEC_NONE) {
+            one_packed(exact, payload_size, codec, probe, probe_size);
+            payload_size = 0;
+        }
     } else if (how & 1) {
         oor_store32(exact + in.size, count);
         oor_store32(exact + in.size + 4, interval);

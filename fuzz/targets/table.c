@@ -62,7 +62,7 @@ static void walk(const oor_version *version, uint32_t flags, const uint8_t *star
     oor_merge *merge = oor_merge_new(version, start, size, NULL, 0, flags);
     if (!merge) { /* the first block does not verify */
         int code = oor_last_error()->code;
-        REQUIRE(code == OOR_E_CORRUPT || code == OOR_E_FORMAT);
+        REQUIRE(code == OOR_E_CORRUPT || code == OOR_E_FORMAT || code == OOR_E_CODEC);
         return;
     }
     int rc, steps = 0;
