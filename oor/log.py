@@ -269,7 +269,7 @@ class Loss:
     path: str | None = None
 
     def __str__(self) -> str:
-        where = self.path or f"segment {self.segment}, offset {self.offset:,}"
+        where = self.path or f"{names.segment_name(self.segment)} at offset {self.offset:,}"
         lsns = f"LSN {self.first_lsn:,} to {self.last_lsn:,}" if self.first_lsn else "no known LSN"
         return f"{where}: {self.what}: {'some of ' if self.path else ''}{lsns}"
 
