@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -32,6 +32,14 @@ criteria: $(VENV)/installed
 lint: $(VENV)/lint-tools
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# Which tests reveal which class of bugs, and the planted bug that turned each red.
+classes: $(VENV)/test-tools
+	@$(BIN)/python tests/classes.py
+
+# Plants every bug in a copy of the tree and demands that a test of its class fails: half an hour.
+red: $(VENV)/test-tools
+	@$(BIN)/python tests/classes.py --red $(CLASSES)
 
 # How long the fuzz targets run; RECORD=1 adds what they execute to docs/figures/fuzz.json.
 SECONDS ?= 60

@@ -284,13 +284,16 @@ class DB(Handle, Puts, MutableManners):
             state.changed.notify_all()
         self._pins.end(closed.error())
         state.log.close()
-        with state.manifest_lock:
-            state.sealed = True
-            state.manifest.close()
-        for table in view.version.tables():
-            table.close()
-        self._lock_file.release()
-        _open_stores.discard(self)
+        try:
+            with state.manifest_lock:
+                state.sealed = True
+                state.manifest.close()
+        finally:
+            # Whatever that close reports, the store is closed, and the next open finds it unlocked.
+            for table in view.version.tables():
+                table.close()
+            self._lock_file.release()
+            _open_stores.discard(self)
 
     def __enter__(self) -> DB:
         return self

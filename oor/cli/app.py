@@ -31,6 +31,7 @@ COMMANDS = {
     "lab": ("lab", "Answer a question about durability by trying it on this machine."),
     "learn": ("learn", "Three lessons on write-ahead logging, with labs and quizzes."),
     "capstone": ("capstone", "Measure the seven criteria here, when the lessons are passed."),
+    "torture": ("torture", "Kill a writing process again and again; nothing told may be lost."),
     "demo": ("demo", "Kill a process in the middle of an ingest and lose nothing; see it happen."),
 }
 
