@@ -17,6 +17,7 @@ import os
 import random
 import select
 import signal
+import socket
 import struct
 import threading
 import time
@@ -126,7 +127,9 @@ class Tortured:
 class _Child:
     """Runs in a forked process until it is killed."""
 
-    def __init__(self, path: str, mode: str, oracle: Oracle, pipe: int, seed: int) -> None:
+    def __init__(
+        self, path: str, mode: str, oracle: Oracle, pipe: socket.socket, seed: int
+    ) -> None:
         self._path = path
         self._mode = mode
         self._oracle = oracle
@@ -139,11 +142,11 @@ class _Child:
                 self._live()
         except BaseException:
             text = traceback.format_exc().encode("utf-8", "replace")[-3000:]
-            os.write(self._pipe, _REPORT.pack(b"E", 0, len(text), 0) + text)
+            self._pipe.sendall(_REPORT.pack(b"E", 0, len(text), 0) + text)
         os._exit(1)
 
     def _tell(self, kind: bytes, thread: int, count: int, lsn: int = 0) -> None:
-        os.write(self._pipe, _REPORT.pack(kind, thread, count, lsn))
+        self._pipe.sendall(_REPORT.pack(kind, thread, count, lsn))
 
     def _live(self) -> None:
         db = oor.open(self._path, durability=self._mode, **OPTIONS)
@@ -164,7 +167,7 @@ class _Child:
             work(*arguments)
         except BaseException:
             text = traceback.format_exc().encode("utf-8", "replace")[-3000:]
-            os.write(self._pipe, _REPORT.pack(b"E", 0, len(text), 0) + text)
+            self._pipe.sendall(_REPORT.pack(b"E", 0, len(text), 0) + text)
             os._exit(1)
 
     def _compare(self, db: oor.DB) -> None:
@@ -223,12 +226,12 @@ class Torture:
         result, rng = self.result, self._random
         mode = MODES[result.cycles % len(MODES)]
         seed = rng.getrandbits(32)
-        read_end, write_end = os.pipe()
+        read_end, write_end = socket.socketpair()
         pid = os.fork()
         if pid == 0:
-            os.close(read_end)
+            read_end.close()
             _Child(self._path, mode, self._oracle, write_end, seed).run()
-        os.close(write_end)
+        write_end.close()
         # A quarter of the deaths come while the child recovers, the others while it works.
         in_recovery = result.cycles > 0 and rng.random() < 0.25
         told = b""
@@ -248,11 +251,11 @@ class Torture:
             os.kill(pid, signal.SIGKILL)
             told += _read_to_end(read_end)
             os.waitpid(pid, 0)
-            os.close(read_end)
+            read_end.close()
         result.cycles += 1
         self._take(told)
 
-    def _until_ready(self, pipe: int) -> bytes:
+    def _until_ready(self, pipe: socket.socket) -> bytes:
         told = b""
         deadline = time.monotonic() + _SILENCE_MAX
         while not _is_ready(told):
@@ -323,26 +326,34 @@ def _is_ready(told: bytes) -> bool:
     return any(kind in (b"R", b"A") for kind, *_ in _reports(told))
 
 
-def _read_for(pipe: int, seconds: float, at_least: int | None = None) -> bytes:
+def _read_for(pipe: socket.socket, seconds: float, at_least: int | None = None) -> bytes:
     told = b""
     deadline = time.monotonic() + seconds
     while (left := deadline - time.monotonic()) > 0:
         if not select.select([pipe], [], [], left)[0]:
             break
-        more = os.read(pipe, 1 << 16)
+        more = _received(pipe)
         told += more
         if not more or (at_least is not None and len(told) >= at_least):
             break
     return told
 
 
-def _ended(pipe: int) -> bool:
+def _received(pipe: socket.socket) -> bytes:
+    try:
+        return pipe.recv(1 << 16)
+    except ConnectionResetError:
+        # Nothing that was sent is lost by it: the end of a killed process, told another way.
+        return b""
+
+
+def _ended(pipe: socket.socket) -> bool:
     return bool(select.select([pipe], [], [], 0)[0])
 
 
-def _read_to_end(pipe: int) -> bytes:
+def _read_to_end(pipe: socket.socket) -> bytes:
     told = b""
-    while more := os.read(pipe, 1 << 16):
+    while more := _received(pipe):
         told += more
     return told
 

@@ -29,6 +29,12 @@ COPIED = ("oor", "csrc", "tests", "fuzz", "bench", "docs", "CMakeLists.txt", "py
           "README.md", "Makefile", "LICENSE")  # fmt: skip
 
 
+ONLY_THIS_TREE = """import sys
+# An editable install would find the package elsewhere, in every process of the tests.
+sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in type(each).__module__]
+"""
+
+
 @dataclass(frozen=True)
 class Edit:
     """A planted bug, or a part of one: this text of this file, once there, by that."""
@@ -101,8 +107,7 @@ class Copy:
             elif source.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
-        for stale in (self.root / "oor").glob("_native*.so"):
-            stale.unlink()
+        (self.root / "sitecustomize.py").write_text(ONLY_THIS_TREE)
         self.build()
 
     def build(self) -> None:
