@@ -706,28 +706,77 @@ const char *oor_tle_rule_name(int rule);
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                         const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
                         uint8_t *values, size_t values_capacity);
-/* The newest set of an object in a table with open addressing: a power of two of slots, zeros at
- * first. */
+/* What one ingest knows of an object (tle_roster.c). */
 typedef struct {
-    uint64_t digest;
-    int64_t epoch_us;
+    uint64_t digest;     /* of the newest set; of sets of one epoch, of the last stored */
+    int64_t epoch_us;    /* of the newest set */
+    uint64_t designator; /* the columns met last */
+    uint64_t name;       /* digest of the name met last; 0: none yet */
     uint32_t catalog_number;
-    uint32_t used;
-} oor_tle_newest;
-/* Takes those of `count` sets for which keep[i] is not 0 (NULL: all) into `newest`, of which
- * newest_used slots are taken, and sets marks[i] to 1 if the designator or the name of a set was
- * not in `known`, a power of two of zeros at first, which may forget.  Returns the slots taken now.
- * OOR_E_LIMIT: slots that are no powers of two, or fewer than twice those that might be taken. */
-int64_t oor_tle_marks(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
-                      const uint8_t *keep, oor_tle_newest *newest, uint64_t newest_slots,
-                      uint64_t newest_used, uint64_t *known, uint64_t known_slots, uint8_t *marks);
-/* The keys of the entries of a table, one behind the other; returns their size.  OOR_E_LIMIT: more
- * than keys_capacity. */
-int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_t source,
-                            uint8_t *keys, size_t keys_capacity);
-/* Copies a table into a larger one of zeros; returns its entries. */
-int64_t oor_tle_newest_move(const oor_tle_newest *from, uint64_t from_slots, oor_tle_newest *to,
-                            uint64_t to_slots);
+    uint16_t source;
+    uint16_t flags; /* 0: the slot is free */
+} oor_tle_object;
+enum oor_tle_object_flags {
+    OOR_TLE_MET = 1,
+    OOR_TLE_STORED = 2,  /* it has sets: digest, epoch and source are those of the newest */
+    OOR_TLE_OURS = 4,    /* no set of that epoch was there before this ingest */
+    OOR_TLE_MANY = 8,    /* there is more than one of that epoch, or may be */
+    OOR_TLE_CHANGED = 16 /* the index of newest sets is to hear of it */
+};
+/* A power of two of slots, the caller's; at most half of them are ever used. */
+typedef struct {
+    oor_tle_object *objects;
+    uint64_t slots;
+    uint64_t used;
+} oor_tle_roster;
+enum oor_tle_verdict {
+    OOR_TLE_THERE = 0, /* it is stored already */
+    OOR_TLE_NEW = 1,
+    OOR_TLE_ASK = 2 /* only the store can tell */
+};
+enum {
+    OOR_TLE_NEWEST_KEY_SIZE = 5,
+    OOR_TLE_NEWEST_VALUE_SIZE = 32,
+    OOR_TLE_LABELS_ROOM = 160 /* for keys, and again for values, of the labels of one set */
+};
+/* Moves to a larger array of zeros.  OOR_E_LIMIT: it is not larger, or no power of two. */
+int64_t oor_tle_roster_grow(oor_tle_roster *roster, oor_tle_object *objects, uint64_t slots);
+/* Takes in the objects of sets; returns how many were not met before, with their numbers.
+ * OOR_E_LIMIT: fewer than two slots for each that might be used. */
+int64_t oor_tle_roster_meet(oor_tle_roster *roster, uint64_t count, const oor_tle_set *sets,
+                            uint32_t *numbers);
+/* Takes in the keys of the newest sets that the store has of objects that were met; returns how
+ * many.  OOR_E_LIMIT: of others, or what are no keys. */
+int64_t oor_tle_roster_learn(oor_tle_roster *roster, const uint8_t *keys, size_t size);
+/* Says of each set whether it is new, in the order of the input; returns how many only the store
+ * can tell of, and in `fresh` how many are new.  The roster counts these as stored. */
+int64_t oor_tle_roster_sort_out(oor_tle_roster *roster, uint64_t count, const oor_tle_set *sets,
+                                uint16_t source, uint8_t *verdicts, uint64_t *fresh);
+/* Takes those sets for which keep[i] is not 0 as stored, after the store was asked. */
+int64_t oor_tle_roster_take(oor_tle_roster *roster, uint64_t count, const oor_tle_set *sets,
+                            uint16_t source, const uint8_t *keep);
+/* Writes the records of up to `capacity` newest sets that changed, from *slot on, and moves it.
+ * Each is told once.  Returns how many; 0 at the end. */
+int64_t oor_tle_roster_changed(oor_tle_roster *roster, uint64_t *slot, uint64_t capacity,
+                               uint8_t *keys, uint8_t *values);
+
+/* Records one behind the other; the arrays are the caller's. */
+typedef struct {
+    uint8_t *keys;
+    uint32_t *key_sizes;
+    uint8_t *values;
+    uint32_t *value_sizes;
+    uint64_t count;
+    size_t keys_size;
+    size_t values_size;
+} oor_tle_records;
+/* Writes the records (tle_labels.c) of names and designators of sets for which keep[i] is not 0,
+ * if they are neither in the roster nor in `known`, a power of two of zeros at first, which may
+ * forget.  `out` has room for two records and OOR_TLE_LABELS_ROOM bytes a set.  Returns how many
+ * names are left to the caller, which are not ASCII: marks[i] is then 1. */
+int64_t oor_tle_labels(oor_tle_roster *roster, uint64_t *known, uint64_t known_slots,
+                       const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
+                       const uint8_t *keep, oor_tle_records *out, uint8_t *marks);
 /* SipHash-1-3 of `data` with the key of the element set digest. */
 uint64_t oor_tle_digest(const uint8_t *data, size_t size);
 /* tle: end */

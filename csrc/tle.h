@@ -31,4 +31,17 @@ int oor_tle_check(oor_tle_line one, oor_tle_line two, oor_tle_set *set, oor_tle_
 /* Whether five columns can be a catalog number: padded digits, or a capital and four digits. */
 int oor_tle_like_catalog_number(const uint8_t *columns);
 
+/* ---- records (tle_columns.c) ---- */
+
+enum { OOR_TLE_KIND_NEWEST = 0x20, OOR_TLE_RECORD_HEADER_SIZE = 9 };
+
+void oor_tle_store_big(uint8_t *out, uint64_t value, int size);
+/* The OOR_TLE_KEY_SIZE bytes of a set's key. */
+void oor_tle_write_key(const oor_tle_set *set, uint16_t source, uint8_t *out);
+/* What a value of an index begins with: an LSN of 0 and the format. */
+void oor_tle_record_header(uint8_t *out);
+
+/* The object of a number, or NULL: it was not met. */
+oor_tle_object *oor_tle_roster_find(const oor_tle_roster *roster, uint32_t number);
+
 #endif

@@ -30,18 +30,23 @@ enum {
 _Static_assert((int)KEY_SIZE == (int)OOR_TLE_KEY_SIZE, "the header names the size of a key");
 _Static_assert((int)VALUE_TEXT == (int)OOR_TLE_VALUE_HEADER_SIZE,
                "the header names where the text begins");
-enum { KIND_ELEMENT_SET = 0x10, FORMAT_TEXT = 1 };
+enum { KIND_ELEMENT_SET = 0x10, FORMAT_TEXT = 1, FORMAT_INDEX = 1 };
 
-static void store_big(uint8_t *out, uint64_t value, int size) {
+void oor_tle_store_big(uint8_t *out, uint64_t value, int size) {
     for (int i = size - 1; i >= 0; i--, value >>= 8) out[i] = (uint8_t)value;
 }
 
-static void write_key(const oor_tle_set *set, uint16_t source, uint8_t *out) {
+void oor_tle_write_key(const oor_tle_set *set, uint16_t source, uint8_t *out) {
     out[KEY_KIND] = KIND_ELEMENT_SET;
-    store_big(out + KEY_NUMBER, set->catalog_number, 4);
-    store_big(out + KEY_EPOCH, (uint64_t)set->epoch_us ^ (uint64_t)1 << 63, 8);
-    store_big(out + KEY_SOURCE, source, 2);
-    store_big(out + KEY_DIGEST, set->digest, 8);
+    oor_tle_store_big(out + KEY_NUMBER, set->catalog_number, 4);
+    oor_tle_store_big(out + KEY_EPOCH, (uint64_t)set->epoch_us ^ (uint64_t)1 << 63, 8);
+    oor_tle_store_big(out + KEY_SOURCE, source, 2);
+    oor_tle_store_big(out + KEY_DIGEST, set->digest, 8);
+}
+
+void oor_tle_record_header(uint8_t *out) {
+    oor_store64(out, 0);
+    out[OOR_TLE_RECORD_HEADER_SIZE - 1] = FORMAT_INDEX;
 }
 
 static void write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *out) {
@@ -49,22 +54,6 @@ static void write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *ou
     out[VALUE_FORMAT] = FORMAT_TEXT;
     out[VALUE_FLAGS] = (uint8_t)set->flags;
     memcpy(out + VALUE_TEXT, text + set->offset, set->size);
-}
-
-int64_t oor_tle_newest_keys(const oor_tle_newest *table, uint64_t slots, uint16_t source,
-                            uint8_t *keys, size_t keys_capacity) {
-    size_t at = 0;
-    for (uint64_t i = 0; i < slots; i++) {
-        if (!table[i].used) continue;
-        oor_tle_set set = {.digest = table[i].digest,
-                           .epoch_us = table[i].epoch_us,
-                           .catalog_number = table[i].catalog_number};
-        if (keys_capacity - at < KEY_SIZE)
-            return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the keys", keys_capacity);
-        write_key(&set, source, keys + at);
-        at += KEY_SIZE;
-    }
-    return (int64_t)at;
 }
 
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
@@ -85,7 +74,7 @@ int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const 
             write_value(text, set, values + at);
         }
         if (keys) {
-            write_key(set, source, keys);
+            oor_tle_write_key(set, source, keys);
             keys += KEY_SIZE;
         }
         if (value_sizes) *value_sizes++ = (uint32_t)value_size;

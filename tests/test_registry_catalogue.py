@@ -1,6 +1,7 @@
 """Questions to the whole catalogue: at a time, by name, by source; and the indexes behind them."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -9,9 +10,10 @@ from support import omm, stores
 from support.fakedb import FakeDB
 from support.tle import ISS_1, ISS_2, edited, numbered, split, text_of
 
+from oor.errors import LimitError
+from oor.native import check, ffi, lib
 from oor.registry import Registry, ingest, keys, parse
 from oor.registry.synthetic import SyntheticCatalogue
-from oor.registry.tle_scan import Known, NewestTable, Scanner
 
 
 @pytest.fixture(params=stores.KINDS)
@@ -96,37 +98,106 @@ def test_the_index_of_newest_sets_is_right_whatever_the_order(tmp_path_factory, 
             assert found == plain_answer(registry.elements(), us)
 
 
-@given(st.lists(st.tuples(st.integers(1, 5), st.integers(1, 4), st.booleans()), max_size=20))
-@settings(max_examples=100, deadline=None)
-def test_marks_and_newest_sets_are_those_of_a_plain_reading(sets):
-    text = b"".join(day_text(n, d, "A" if named else None) for n, d, named in sets)
-    known, table, newest, seen = Known(), NewestTable(), {}, set()
-    for batch in Scanner(8).batches([text]):
-        found = list(batch.element_sets())
-        keep = bytes(i % 3 > 0 for i in range(len(found)))
-        marks = batch.marks(keep, known, table)
-        for i, elset in enumerate(found):
-            number = elset.norad_cat_id
-            labels = {(number, "id", elset.object_id), (number, "name", elset.object_name)}
-            fresh = {label for label in labels if label[-1] is not None} - seen
-            assert marks[i] == bool(keep[i] and fresh)
-            assert batch.label(i) == (elset.object_id, elset.object_name)
-            if keep[i]:
-                seen |= fresh
-                if number not in newest or newest[number].epoch_us <= elset.epoch_us:
-                    newest[number] = elset
-    assert table.keys(0) == {elset.key[1:5]: elset.key for elset in newest.values()}
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(1, 4),
+            st.integers(1, 4),
+            st.sampled_from([" 10.0000", " 20.0000", " 30.0000"]),
+            st.sampled_from([None, "A", "0 A", "B c", "D\u00c9BRIS", "0 \u00dc X"]),
+            st.sampled_from(["98067A  ", "98067B  ", "57001ABC", "  98 1  ", " " * 8]),
+        ),
+        max_size=24,
+    ),
+    st.lists(st.integers(0, 24), max_size=3),
+    st.integers(1, 9),
+    st.booleans(),
+)
+@settings(max_examples=200, deadline=None)
+def test_the_roster_tells_what_a_plain_list_tells(tmp_path_factory, sets, cuts, batch, one_source):
+    """Files behind each other, cut anywhere: what is new, what is there, what each is called."""
+    directory = tmp_path_factory.mktemp("roster")
+    db, known, names, read = FakeDB(directory / "db"), {}, set(), 0
+    bounds = [0, *sorted(cuts), len(sets)]
+    paths = []
+    for low, high in pairwise(bounds):
+        paths.append(directory / str(len(paths)))
+        text = b"".join(day_text(n, d, name, c, _9=a) for n, d, a, name, c in sets[low:high])
+        paths[-1].write_bytes(text)
+    half = len(paths) // 2
+    for part, source in ((paths[:half], "a"), (paths[half:], "a" if one_source else "b")):
+        fresh = 0
+        for path in part:
+            for elset in parse(path.read_bytes()):
+                key = source, elset.key
+                fresh += key not in known
+                if key not in known:
+                    known[key] = elset.text
+                    number = elset.norad_cat_id
+                    names |= {
+                        (kind(text), number)
+                        for kind, text in (
+                            (keys.designator_prefix, elset.object_id),
+                            (keys.name_prefix, elset.object_name),
+                        )
+                        if text
+                    }
+        report = ingest(db, part, source=source, batch_sets=batch, again=True)
+        assert report.stored == fresh
+        read += report.read
+    registry = Registry(db)
+    assert read == len(sets)
+    assert sorted(e.text for e in registry.elements()) == sorted(known.values())
+    assert list(registry.latest_all()) == list(registry.walk_latest())
+    stored = {
+        (key[:-5], int.from_bytes(key[-4:], "big"))
+        for key in db.pairs
+        if key[:1] in (b"\x21", b"\x22")
+    }
+    assert stored == names
 
 
-def test_the_table_of_newest_sets_grows_with_the_objects():
+def test_a_roster_grows_with_the_objects(tmp_path):
     text = b"".join(SyntheticCatalogue(objects=9000, issues=2).chunks())
-    known, table, newest = Known(), NewestTable(), {}
-    for batch in Scanner(1000).batches([text]):
-        batch.marks(None, known, table)
-    for elset in parse(text):
-        if newest.get(elset.norad_cat_id, elset).epoch_us <= elset.epoch_us:
-            newest[elset.norad_cat_id] = elset
-    assert table.keys(0) == {elset.key[1:5]: elset.key for elset in newest.values()}
+    (tmp_path / "text").write_bytes(text)
+    db = FakeDB(tmp_path / "db")
+    assert ingest(db, [tmp_path / "text"], batch_sets=1000).stored == len(list(parse(text)))
+    registry = Registry(db)
+    assert list(registry.latest_all()) == list(registry.walk_latest())
+
+
+def test_a_history_in_order_of_time_is_told_apart_without_asking_the_store(tmp_path):
+    """Of each object the newest set is asked for once, and nothing else."""
+    catalogue = SyntheticCatalogue(objects=50, issues=6)
+    db, asked = FakeDB(tmp_path / "db"), []
+    for issue in range(6):
+        (tmp_path / str(issue)).write_bytes(b"".join(catalogue.issue(issue)))
+    ingest(db, [tmp_path / "0"])
+    get_many = db.get_many
+    db.get_many = lambda names: asked.extend(names) or get_many(names)
+    report = ingest(db, [tmp_path / str(issue) for issue in range(1, 6)], batch_sets=64)
+    assert report.stored == report.read == 5 * len(catalogue.numbers) + report.already_there
+    sets = [name for name in asked if name[0] in (keys.Kind.ELEMENT_SET, keys.Kind.NEWEST)]
+    assert sorted(sets) == sorted(keys.newest_key(number) for number in catalogue.numbers)
+
+
+def test_rosters_refuse_what_they_have_no_room_for():
+    objects, larger = ffi.new("oor_tle_object[]", 4), ffi.new("oor_tle_object[]", 8)
+    roster = ffi.new("oor_tle_roster *", {"objects": objects, "slots": 4})
+    sets = ffi.new("oor_tle_set[]", [{"catalog_number": n} for n in (5, 6, 7)])
+    numbers = ffi.new("uint32_t[]", 3)
+    with pytest.raises(LimitError):
+        check(lib.oor_tle_roster_meet(roster, 3, sets, numbers))
+    with pytest.raises(LimitError, match="not met"):
+        check(lib.oor_tle_roster_take(roster, 1, sets, 0, b"\1"))
+    for slots in (4, 7):
+        with pytest.raises(LimitError):
+            check(lib.oor_tle_roster_grow(roster, larger, slots))
+    check(lib.oor_tle_roster_grow(roster, larger, 8))
+    assert check(lib.oor_tle_roster_meet(roster, 3, sets, numbers)) == 3
+    for keys_of_sets in (b"\x10" * 22, keys.ElsetKey(8, 0, 0, 0).encode()):
+        with pytest.raises(LimitError):
+            check(lib.oor_tle_roster_learn(roster, keys_of_sets, len(keys_of_sets)))
 
 
 # ---- names and designators ----

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from oor.registry import IngestReport, ingest
-from oor.registry.ingest import ABSENT_SIZE
+from oor.registry.store import ABSENT_SIZE
 
 
 class MemoryStore:

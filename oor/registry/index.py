@@ -7,21 +7,18 @@ record says that the delivery is open, and readers look for the newest sets them
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import compress
-from typing import Protocol
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from oor.errors import FormatError
 from oor.registry import keys
-from oor.registry.store import Pairs, Reader, Store
+from oor.registry.store import Pairs, Reader
 
 INDEX_FORMAT = 1
 _HEAD = bytes(8) + bytes([INDEX_FORMAT])
 _HEAD_SIZE = len(_HEAD)
-_MOMENT_SIZE = 13
 _DESIGNATOR = bytes([keys.Kind.DESIGNATOR])
 _NAME = bytes([keys.Kind.NAME])
-_BATCH = 4096
 
 
 def payload(key: bytes, value: bytes) -> bytes:
@@ -34,12 +31,6 @@ def payload(key: bytes, value: bytes) -> bytes:
 def record(content: bytes = b"") -> bytes:
     """A value of this format; the log puts in its LSN."""
     return _HEAD + content
-
-
-class AnyBatch(Protocol):
-    """What the labels of a batch's sets are asked of."""
-
-    def label(self, index: int) -> tuple[str | None, str | None]: ...
 
 
 # ---- reading ----
@@ -64,40 +55,26 @@ def labelled(reader: Reader, prefix: bytes) -> list[int]:
 # ---- writing ----
 
 
-def new_labels(db: Store, names: Sequence[bytes], marks: bytes, batch: AnyBatch) -> Pairs:
-    """The records of those designators and names of marked sets that the index does not have.
+class Label(NamedTuple):
+    """What an object is called in one place; None: it is not."""
 
-    `names` are the keys of the sets.
-    """
-    labels: dict[bytes, bytes] = {}
-    for index in compress(range(len(marks)), marks):
-        end = b"\0" + names[index][1:5]
-        designator, name = batch.label(index)
+    number: int
+    designator: str | None
+    name: str | None
+
+
+def label_records(labels: Iterable[Label]) -> Pairs:
+    """The records of designators and names, each once."""
+    found: dict[bytes, bytes] = {}
+    for number, designator, name in labels:
+        end = b"\0" + number.to_bytes(4, "big")
         if designator is not None:
-            labels[_DESIGNATOR + designator[:255].upper().encode() + end] = _HEAD
+            found[_DESIGNATOR + designator[:255].upper().encode() + end] = _HEAD
         if name is not None:
-            labels[_NAME + name[:255].casefold().encode() + end] = _HEAD + name[:255].encode()
-    wanted = list(labels)
-    found = db.get_many(wanted) if wanted else []
-    return [(n, labels[n]) for n, old in zip(wanted, found, strict=True) if old is None]
+            found[_NAME + name[:255].casefold().encode() + end] = _HEAD + name[:255].encode()
+    return list(found.items())
 
 
-def changed(db: Store, newest: Mapping[bytes, bytes]) -> Iterator[Pairs]:
-    """Records of those newest sets that are not older than what the index has, in batches.
-
-    `newest` has them by the four bytes of their numbers.
-    """
-    numbers = list(newest)
-    for at in range(0, len(numbers), _BATCH):
-        part = numbers[at : at + _BATCH]
-        names = [keys.NEWEST_PREFIX + number for number in part]
-        old = db.get_many(names)
-        for name, value in zip(names, old, strict=True):
-            if value is not None and value[8] != INDEX_FORMAT:
-                payload(name, value)
-        pairs: Pairs = [
-            (name, _HEAD + key)
-            for name, value, key in zip(names, old, map(newest.__getitem__, part), strict=True)
-            if value is None or value[_HEAD_SIZE : _HEAD_SIZE + _MOMENT_SIZE] <= key[:_MOMENT_SIZE]
-        ]
-        yield pairs
+def newest_records(newest: Iterable[bytes]) -> Pairs:
+    """The records that name these keys of sets as the newest of their objects."""
+    return [(keys.NEWEST_PREFIX + key[1:5], _HEAD + key) for key in newest]

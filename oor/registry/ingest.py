@@ -1,7 +1,7 @@
 """Inputs of element sets into a database: each set once, each reject kept, and the count balanced.
 
-path -> inputs -> chunks (sources) -> batches (parse) -> which are new? (get_many) -> one write of
-                                                     |      sets, labels and the delivery so far
+path -> inputs -> chunks (sources) -> batches (parse) -> which are new? (roster) -> one write of
+                                                     |     sets, labels and the delivery so far
                                                      `-> rejects -> quarantine file
 """
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
@@ -18,18 +17,17 @@ from oor.errors import OorError
 from oor.registry import sources
 from oor.registry.delivery import Delivery, by_content, content_pair, next_id
 from oor.registry.formats import Format, format_of, looked_at
-from oor.registry.index import changed, is_open, new_labels, record
+from oor.registry.index import is_open, newest_records, record
 from oor.registry.keys import OPEN_KEY
 from oor.registry.parse import AnyBatch, AnyScanner, scanner_of
 from oor.registry.quarantine import Quarantine, default_path
 from oor.registry.registry import Registry
 from oor.registry.report import FileReport, IngestReport
+from oor.registry.roster import Roster
 from oor.registry.rules import Rejected
 from oor.registry.sources import Input, Stamp
-from oor.registry.store import Pairs, Store
-from oor.registry.tle_scan import BATCH_SETS, Columns, Known, NewestTable
-
-ABSENT_SIZE = 0xFFFFFFFF
+from oor.registry.store import Columns, Pairs, Store, joined
+from oor.registry.tle_scan import BATCH_SETS
 
 
 class ImbalanceError(OorError):
@@ -113,10 +111,10 @@ class _Run:
         self._again = again
         self._registry = Registry(db)
         self._source_id = self._registry.source_id(source, durability=durability)
-        self._known = Known()
         self._next_id: int | None = None
-        # A run that did not end has left the index of newest sets behind what is stored.
-        self._behind = is_open(db)
+        if is_open(db):
+            self._mend_index()
+        self._roster = Roster(db)
 
     def take(self, one: Input, rejects: Quarantine) -> None:
         """Deliver one input, or what is left of it."""
@@ -138,6 +136,21 @@ class _Run:
             return
         work = _Delivering(self, one, file, sha256, stamp, before)
         work.run(rejects)
+
+    def _mend_index(self) -> None:
+        """A run that did not end has left the index of newest sets behind what is stored."""
+        pairs = newest_records(elset.key for elset in self._registry.walk_latest())
+        for at in range(0, len(pairs), BATCH_SETS):
+            self.write(pairs[at : at + BATCH_SETS])
+        self.write([(OPEN_KEY, None)])
+
+    def write(self, pairs: Pairs) -> int:
+        """One atomic write of records; returns the last LSN."""
+        return self.write_columns(joined(pairs))
+
+    def write_columns(self, columns: Columns) -> int:
+        """One atomic write; returns the last LSN."""
+        return self._db.write_columns(*columns, stamp=True, durability=self._durability)
 
     def delivery_id(self) -> int:
         """The id of the next delivery. Only the first is looked for: a scan orders the memtable."""
@@ -167,8 +180,7 @@ class _Delivering:
         self._before = before if before is not None and before.state is not None else None
         self._delivery: Delivery
         self._scanner: AnyScanner
-        self._newest = NewestTable()
-        self._begun = self._before is not None
+        self._opened = False
 
     def run(self, rejects: Quarantine) -> None:
         """Read, store and count, to the end of the input or to where it fails."""
@@ -222,8 +234,7 @@ class _Delivering:
         """Write the sets of a batch that are new, the first `limit` of them if that is given."""
         run, file = self._run, self._file
         count = batch.count if limit is None else limit
-        names = batch.keys(run._source_id) if batch.count else []
-        keep, fresh = self._kept(names, count)
+        keep, fresh = run._roster.new_ones(batch, count, run._source_id)
         rules = Counter(one.rule for one in refused)
         run._report.rules.update(rules)
         file.stored += fresh
@@ -232,39 +243,19 @@ class _Delivering:
         file.read += count + len(refused)
         if not fresh and not refused:
             return
-        pairs: Pairs = []
-        if fresh:
-            marks = batch.marks(keep, run._known, self._newest)
-            pairs = new_labels(run._db, names, marks, batch)
+        pairs = run._roster.labels(batch, keep) if fresh else []
         if limit is None:
             # A strict stop leaves the state of the last whole batch: nothing is passed over.
             self._delivery.rules.update(rules)
             self._note()
             self._delivery.state = self._scanner.state()
-        if not self._begun:
+        if not self._opened:
             pairs.extend(self._beginning())
         pairs.insert(0, self._delivery.to_pair(len(pairs) + fresh))
-        columns = batch.columns(run._source_id, keep) if fresh else None
-        lsn = self._write(pairs, columns)
+        lsn = run.write_columns(batch.columns(run._source_id, keep, pairs))
         self._delivery.wrote(lsn - len(pairs) - fresh + 1, lsn)
         if fresh:
             run._report.last_lsn = lsn
-
-    def _kept(self, names: list[bytes], count: int) -> tuple[bytes | None, int]:
-        """Which of the first `count` sets are new (None: all of the batch), and how many."""
-        if not names:
-            return None, 0
-        found = self._run._db.get_many(names)
-        seen: set[bytes] = set(names)
-        if len(seen) == len(names) == count and not any(found):
-            return None, count
-        seen.clear()
-        flags = bytearray(len(names))
-        for index, (name, value) in enumerate(zip(names[:count], found, strict=False)):
-            if value is None and name not in seen:
-                seen.add(name)
-                flags[index] = 1
-        return bytes(flags), len(seen)
 
     def _note(self) -> None:
         """The delivery's counts are the file's."""
@@ -274,10 +265,10 @@ class _Delivering:
 
     def _beginning(self) -> Pairs:
         """What the first write of a delivery says besides."""
-        self._begun = True
+        self._opened = True
         number = self._delivery.id
         pairs: Pairs = [(OPEN_KEY, record(number.to_bytes(4, "big")))]
-        if self._sha256 is not None:
+        if self._sha256 is not None and self._before is None:
             identity = self._input.identity(self._sha256)
             pairs.append(content_pair(identity, self._run._source_id, number))
         return pairs
@@ -300,36 +291,12 @@ class _Delivering:
             delivery.failure = str(file.failure)
         elif delivery.expected not in (None, delivery.read):
             delivery.failure = f"{delivery.expected} were expected and {delivery.read} were read"
-        newest = self._all_newest() if run._behind else self._newest.keys(run._source_id)
-        pairs = list(changed(run._db, newest))
-        for part in pairs[:-1]:
-            self._write(part, None)
-        last = [*(pairs[-1] if pairs else []), delivery.to_pair()]
-        if not self._begun:
+        for part in run._roster.changed():
+            run.write(part)
+        last: Pairs = [delivery.to_pair()]
+        if not self._opened:
             last.extend(self._beginning()[1:])
-        self._write([*last, (OPEN_KEY, None)], None)
-        run._behind = False
-
-    def _all_newest(self) -> dict[bytes, bytes]:
-        """The key of every object's newest set, looked for anew."""
-        return {elset.key[1:5]: elset.key for elset in self._run._registry.walk_latest()}
-
-    def _write(self, pairs: Pairs, columns: Columns | None) -> int:
-        """One atomic write of records and, behind them, of sets; returns the last LSN."""
-        names = b"".join([key for key, _ in pairs])
-        values = bytearray().join([value for _, value in pairs if value is not None])
-        name_sizes = array("I", [len(key) for key, _ in pairs])
-        value_sizes = array(
-            "I", [ABSENT_SIZE if value is None else len(value) for _, value in pairs]
-        )
-        if columns is not None:
-            names += columns.keys
-            values += columns.values
-            name_sizes.extend(columns.key_sizes)
-            value_sizes.extend(columns.value_sizes)
-        return self._run._db.write_columns(
-            names, name_sizes, values, value_sizes, stamp=True, durability=self._run._durability
-        )
+        run.write([*last, (OPEN_KEY, None)])
 
 
 def _copy(delivery: Delivery, file: FileReport) -> None:

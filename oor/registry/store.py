@@ -4,10 +4,34 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
-Pairs = list[tuple[bytes, bytes | None]]
-"""Records to write; None deletes."""
+Pair = tuple[bytes, bytes | None]
+"""A record to write; None deletes."""
+Pairs = list[Pair]
+
+
+ABSENT_SIZE = 0xFFFFFFFF
+"""As the size of a value: this record is to be deleted."""
+
+
+class Columns(NamedTuple):
+    """Records one behind the other, as `Store.write_columns` takes them: buffers and sizes."""
+
+    keys: Any
+    key_sizes: array[int]
+    values: Any
+    value_sizes: array[int]
+
+
+def joined(pairs: Sequence[Pair]) -> Columns:
+    """Records one by one as columns."""
+    return Columns(
+        b"".join([key for key, _ in pairs]),
+        array("I", [len(key) for key, _ in pairs]),
+        bytearray().join([value for _, value in pairs if value is not None]),
+        array("I", [ABSENT_SIZE if value is None else len(value) for _, value in pairs]),
+    )
 
 
 class Reader(Protocol):
@@ -48,9 +72,9 @@ class Store(Reader, Protocol):
 
     def write_columns(
         self,
-        keys: bytes,
+        keys: Any,
         key_sizes: array[int],
-        values: bytearray,
+        values: Any,
         value_sizes: array[int],
         *,
         stamp: bool = False,

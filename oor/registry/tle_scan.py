@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from oor.native import check, ffi, lib
 from oor.registry.elset import FLAG_NAMED, ElementSet
 from oor.registry.formats import BYTE_ORDER_MARK
-from oor.registry.keys import ElsetKey
+from oor.registry.index import Label
+from oor.registry.roster import Roster
 from oor.registry.rules import Rejected
+from oor.registry.store import Columns, Pair, Pairs, joined
 from oor.registry.tle_set import TleSet, designator_of, name_of
 
 BATCH_SETS = 4096
 """Sets in a batch where the caller does not say."""
 _BATCH_REJECTS = 256
+_uncleared = ffi.new_allocator(should_clear_after_alloc=False)
 _STATE = (
     "offset", "lines", "sets", "rejects", "set_bytes", "reject_bytes", "blank_bytes",
     "in_long_line",
@@ -26,77 +29,6 @@ RULES: tuple[str, ...] = tuple(
     ffi.string(lib.oor_tle_rule_name(rule)).decode() for rule in range(lib.OOR_TLE_RULE_COUNT)
 )
 """Rule ids by number; the ids stand in quarantine files and never change."""
-
-
-class Columns:
-    """Keys and values of element sets, as `oor.DB.write_columns` takes them."""
-
-    __slots__ = ("key_sizes", "keys", "value_sizes", "values")
-
-    def __init__(
-        self, keys: bytes, key_sizes: array[int], values: bytearray, value_sizes: array[int]
-    ) -> None:
-        self.keys = keys
-        self.key_sizes = key_sizes
-        self.values = values
-        self.value_sizes = value_sizes
-
-
-class Known:
-    """The names and designators that one ingest has met lately."""
-
-    __slots__ = ("labels", "others")
-
-    _LABEL_SLOTS = 1 << 18
-
-    def __init__(self) -> None:
-        self.labels = ffi.new("uint64_t[]", self._LABEL_SLOTS)
-        self.others: set[tuple[int, tuple[int, str | None]]] = set()
-
-
-class NewestTable:
-    """The newest set of each object among those of one delivery. 24 bytes an object and slack."""
-
-    __slots__ = ("_others", "_table", "_used")
-
-    def __init__(self) -> None:
-        self._others: dict[int, ElsetKey] = {}
-        self._table = ffi.new("oor_tle_newest[]", 1 << 13)
-        self._used = 0
-
-    def room_for(self, count: int) -> tuple[Any, int, int]:
-        """The table with room for so many objects more, its slots and how many are taken."""
-        slots = len(self._table)
-        if slots // 2 < self._used + count:
-            while slots // 2 < self._used + count:
-                slots *= 2
-            table = ffi.new("oor_tle_newest[]", slots)
-            check(lib.oor_tle_newest_move(self._table, len(self._table), table, slots))
-            self._table = table
-        return self._table, slots, self._used
-
-    def add(self, key: ElsetKey) -> None:
-        """Take one set that is no TLE."""
-        before = self._others.get(key.catalog_number)
-        if before is None or before.epoch_us <= key.epoch_us:
-            self._others[key.catalog_number] = key
-
-    def taken(self, used: int) -> None:
-        """So many slots are taken now."""
-        self._used = used
-
-    def keys(self, source_id: int) -> dict[bytes, bytes]:
-        """The keys of the sets by the four bytes of their numbers."""
-        size: int = lib.OOR_TLE_KEY_SIZE
-        room = size * self._used
-        joined = bytearray(room)
-        memory = ffi.from_buffer("uint8_t[]", joined) if room else ffi.NULL
-        check(lib.oor_tle_newest_keys(self._table, len(self._table), source_id, memory, room))
-        raw = bytes(joined)
-        keys = [raw[at : at + size] for at in range(0, room, size)]
-        others = self._others.values()
-        keys.extend(key._replace(source_id=source_id).encode() for key in others)
-        return {key[1:5]: key for key in keys}
 
 
 class Batch:
@@ -114,43 +46,68 @@ class Batch:
         self.count = count
         self.rejected = rejected
 
-    def keys(self, source_id: int) -> list[bytes]:
-        """The key of each set, in the order of the input."""
+    def raw_sets(self) -> Any:
+        """The sets as an array of oor_tle_set."""
+        return self._sets
+
+    def keys(self, source_id: int, keep: bytes | None = None) -> list[bytes]:
+        """The key of each set, in the order of the input, or of those kept."""
         size: int = lib.OOR_TLE_KEY_SIZE
-        joined = self._keys(source_id, ffi.NULL, self.count)
+        count = self.count if keep is None else self.count - keep.count(0)
+        memory = ffi.new("uint8_t[]", max(size * count, 1))
+        self._fill(keep, source_id, memory, ffi.NULL, ffi.NULL, 0)
+        joined = bytes(ffi.buffer(memory, size * count))
         return [joined[at : at + size] for at in range(0, len(joined), size)]
 
-    def columns(self, source_id: int, keep: bytes | None = None) -> Columns:
-        """Keys and values of all sets, or of those whose byte in `keep` is not 0."""
-        kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
-        count = self.count if keep is None else self.count - keep.count(0)
-        sizes = array("I", bytes(4 * count))
-        size = self._fill(kept, source_id, ffi.NULL, ffi.from_buffer("uint32_t[]", sizes), None)
-        values = bytearray(size)
-        if size:
-            self._fill(kept, source_id, ffi.NULL, ffi.NULL, values)
-        keys = self._keys(source_id, kept, count)
-        return Columns(keys, array("I", [lib.OOR_TLE_KEY_SIZE]) * count, values, sizes)
+    def columns(
+        self, source_id: int, keep: bytes | None = None, head: Sequence[Pair] = ()
+    ) -> Columns:
+        """Keys and values of all sets, or of those whose byte in `keep` is not 0.
 
-    def marks(self, keep: bytes | None, known: Known, newest: NewestTable) -> bytes:
-        """Take the kept sets into `newest`; 1 for each whose designator or name is not known."""
+        The pairs of `head` come before them.
+        """
+        count = self.count if keep is None else self.count - keep.count(0)
+        names, name_sizes, before, value_sizes = joined(head)
+        keys_room = len(names) + count * lib.OOR_TLE_KEY_SIZE
+        # The sets lie in the text one behind the other, so that is all that they can take.
+        values_room = len(before) + self._size + count * lib.OOR_TLE_VALUE_HEADER_SIZE
+        keys, values = _uncleared("uint8_t[]", keys_room), _uncleared("uint8_t[]", values_room)
+        sizes = array("I", bytes(4 * count))
+        ffi.memmove(keys, names, len(names))
+        ffi.memmove(values, before, len(before))
+        size = self._fill(
+            keep, source_id, keys + len(names), ffi.from_buffer("uint32_t[]", sizes),
+            values + len(before), values_room - len(before),
+        )  # fmt: skip
+        name_sizes.extend(array("I", [lib.OOR_TLE_KEY_SIZE]) * count)
+        value_sizes.extend(sizes)
+        return Columns(
+            ffi.buffer(keys, keys_room), name_sizes, ffi.buffer(values, len(before) + size),
+            value_sizes,
+        )  # fmt: skip
+
+    def new_labels(self, roster: Roster, keep: bytes) -> tuple[Pairs, list[Label]]:
+        """Of the kept sets: the records of labels, and labels whose small letters C cannot make."""
+        rooms = roster.label_rooms(self.count)
         marks = ffi.new("uint8_t[]", max(self.count, 1))
-        kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
-        used = check(
-            lib.oor_tle_marks(
-                self._text, self._size, self.count, self._sets, kept,
-                *newest.room_for(self.count), known.labels, len(known.labels), marks,
+        left = check(
+            lib.oor_tle_labels(
+                roster.raw, roster.known_labels, len(roster.known_labels), self._text, self._size,
+                self.count, self._sets, keep, rooms.raw, marks,
             )
         )  # fmt: skip
-        newest.taken(used)
-        return bytes(ffi.buffer(marks, self.count))
+        others = []
+        if left:
+            marked = ffi.buffer(marks, self.count)[:]
+            others = [self.label(index) for index in range(self.count) if marked[index]]
+        return rooms.pairs(), others
 
-    def label(self, index: int) -> tuple[str | None, str | None]:
-        """Designator and name of a set."""
+    def label(self, index: int) -> Label:
+        """Number, designator and name of a set."""
         found = self._sets[index]
         text = bytes(ffi.buffer(self._text + found.offset, found.line1_at + 17))
         name = name_of(text[: found.line1_at]) if found.flags & FLAG_NAMED else None
-        return designator_of(text[-8:].decode("ascii")), name
+        return Label(found.catalog_number, designator_of(text[-8:].decode("ascii")), name)
 
     def element_sets(self, source_id: int = 0, source: str | None = None) -> Iterator[ElementSet]:
         """Each set as an object; `lsn` is 0."""
@@ -166,18 +123,14 @@ class Batch:
         """Where each set begins, in bytes from the start of the input."""
         return [self._base + self._sets[index].offset for index in range(self.count)]
 
-    def _keys(self, source_id: int, kept: Any, count: int) -> bytes:
-        keys = ffi.new("uint8_t[]", max(lib.OOR_TLE_KEY_SIZE * count, 1))
-        self._fill(kept, source_id, keys, ffi.NULL, None)
-        return bytes(ffi.buffer(keys, lib.OOR_TLE_KEY_SIZE * count))
-
-    def _fill(self, kept: Any, source_id: int, keys: Any, sizes: Any, values: Any) -> int:
-        target = ffi.NULL if values is None else ffi.from_buffer("uint8_t[]", values)
-        capacity = 0 if values is None else len(values)
+    def _fill(
+        self, keep: bytes | None, source_id: int, keys: Any, sizes: Any, values: Any, room: int
+    ) -> int:  # fmt: skip
+        kept = ffi.NULL if keep is None else ffi.from_buffer("uint8_t[]", keep)
         return check(
             lib.oor_tle_columns(
                 self._text, self._size, self.count, self._sets, kept, source_id, keys, sizes,
-                target, capacity,
+                values, room,
             )
         )  # fmt: skip
 

@@ -9,19 +9,23 @@ next; where the chunks of an input are cut makes no difference to it.
 
 from __future__ import annotations
 
-from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import compress
 from typing import Any, NamedTuple
 
-from oor.registry.elset import VALUE_HEADER_SIZE, ElementSet
+from oor.native import ffi
+from oor.registry.elset import ElementSet
 from oor.registry.formats import BYTE_ORDER_MARK, Format
-from oor.registry.keys import KEY_SIZE, ElsetKey
+from oor.registry.index import Label
+from oor.registry.keys import ElsetKey
 from oor.registry.omm.forms import FORMS
 from oor.registry.omm.model import RECORD_SIZE_MAX, Refused, identify
 from oor.registry.omm.set import OmmSet
 from oor.registry.omm.split import RECORD, STRUCTURE
+from oor.registry.roster import Roster
 from oor.registry.rules import Rejected
-from oor.registry.tle_scan import BATCH_SETS, Columns, Known, NewestTable
+from oor.registry.store import Columns, Pair, Pairs, joined
+from oor.registry.tle_scan import BATCH_SETS
 
 _READ_AHEAD = 4 * RECORD_SIZE_MAX
 
@@ -30,7 +34,7 @@ class _Found(NamedTuple):
     key: ElsetKey
     text: bytes
     offset: int
-    label: tuple[str | None, str | None]
+    label: Label
 
 
 class OmmBatch:
@@ -48,38 +52,34 @@ class OmmBatch:
         """Sets found."""
         return len(self._found)
 
-    def keys(self, source_id: int) -> list[bytes]:
-        """The key of each set, in the order of the input."""
-        return [found.key._replace(source_id=source_id).encode() for found in self._found]
+    def raw_sets(self) -> Any:
+        """What is needed of the sets to tell them apart, as an array of oor_tle_set."""
+        sets = ffi.new("oor_tle_set[]", max(self.count, 1))
+        for raw, found in zip(sets, self._found, strict=False):
+            raw.catalog_number, raw.epoch_us, _, raw.digest = found.key
+        return sets
 
-    def columns(self, source_id: int, keep: bytes | None = None) -> Columns:
-        """Keys and values of all sets, or of those whose byte in `keep` is not 0."""
-        kept = [
-            found for i, found in enumerate(self._found) if keep is None or keep[i]
-        ]  # fmt: skip
+    def keys(self, source_id: int, keep: bytes | None = None) -> list[bytes]:
+        """The key of each set, in the order of the input, or of those kept."""
+        return [one.key._replace(source_id=source_id).encode() for one in self._kept(keep)]
+
+    def columns(
+        self, source_id: int, keep: bytes | None = None, head: Sequence[Pair] = ()
+    ) -> Columns:  # fmt: skip
+        """Keys and values of all sets, or of those whose byte in `keep` is not 0, behind `head`."""
         header = bytes(8) + bytes([self._format, 0])
-        values = bytearray().join(header + found.text for found in kept)
-        sizes = array("I", [VALUE_HEADER_SIZE + len(found.text) for found in kept])
-        keys = b"".join(found.key._replace(source_id=source_id).encode() for found in kept)
-        return Columns(keys, array("I", [KEY_SIZE]) * len(kept), values, sizes)
+        values = [header + found.text for found in self._kept(keep)]
+        return joined([*head, *zip(self.keys(source_id, keep), values, strict=True)])
 
-    def marks(self, keep: bytes | None, known: Known, newest: NewestTable) -> bytes:
-        """Take the kept sets into `newest`; 1 for each whose designator or name is not known."""
-        marks = bytearray(self.count)
-        for i, found in enumerate(self._found):
-            if keep is not None and not keep[i]:
-                continue
-            newest.add(found.key)
-            for label in enumerate(found.label):
-                named = found.key.catalog_number, label
-                if label[1] is not None and named not in known.others:
-                    known.others.add(named)
-                    marks[i] = 1
-        return bytes(marks)
+    def new_labels(self, roster: Roster, keep: bytes) -> tuple[Pairs, list[Label]]:
+        """Of the kept sets: no records of labels, and the labels that the roster had not met."""
+        met = roster.other_labels
+        labels = {found.label: None for found in self._kept(keep) if found.label not in met}
+        met.update(labels)
+        return [], list(labels)
 
-    def label(self, index: int) -> tuple[str | None, str | None]:
-        """Designator and name of a set."""
-        return self._found[index].label
+    def _kept(self, keep: bytes | None) -> Sequence[_Found]:
+        return self._found if keep is None else list(compress(self._found, keep))
 
     def element_sets(self, source_id: int = 0, source: str | None = None) -> Iterator[ElementSet]:
         """Each set as an object; `lsn` is 0."""
@@ -180,7 +180,7 @@ class OmmScanner:
                 end = at + self._splitter.resync(raw)
             rejected.append(self._rejected(refused.rule, text[at:end], refused.field))
         else:
-            label = fields.get("OBJECT_ID"), fields.get("OBJECT_NAME")
+            label = Label(number, fields.get("OBJECT_ID"), fields.get("OBJECT_NAME"))
             found.append(_Found(ElsetKey(number, epoch_us, 0, digest), stored, self.offset, label))
         return end
 
