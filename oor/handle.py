@@ -46,15 +46,16 @@ class Handle(Reads):
         if type(key) is not bytes:
             key = as_bytes(key)
         view = self._state.view
-        value = view.active.data.get(key, ABSENT)
-        if value is ABSENT:
+        if data := view.active.data:
+            value = data.get(key, ABSENT)
+            if value is not ABSENT:
+                return default if value is None else value
+        if view.immutables:
             for memtable in view.immutables:
                 value = memtable.data.get(key, ABSENT)
                 if value is not ABSENT:
-                    break
-            else:
-                value = view.version.get(key)
-        return default if value is None else value
+                    return default if value is None else value
+        return view.version.get(key, default)
 
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked, None for a key that is not there. One crossing for all."""

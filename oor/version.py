@@ -360,23 +360,24 @@ def _getter(version: Any) -> Callable[[bytes], bytes | None]:
     value_at = lib.OOR_READ_VALUE
     longest = value_at + _ROOM
 
-    def get(key: bytes) -> bytes | None:
+    def get(key: bytes, default: Any = None) -> Any:
         try:
-            borrowed = take()
+            reader, room, owner = borrowed = take()
         except IndexError:
-            reader = _Reader(version, _ROOM)
-            borrowed = (reader.raw, reader.view, reader)
-        found = read(borrowed[0], key, len(key))
-        if found < value_at:
+            owner = _Reader(version, _ROOM)
+            reader, room, _ = borrowed = (owner.raw, owner.view, owner)
+        end = read(reader, key, len(key))
+        if end < value_at:
             give(borrowed)
-            check(found)
-            return None
-        if found <= longest:
-            value: bytes = borrowed[1][: found - value_at]
+            if end < 0:
+                check(end)
+            return default
+        if end <= longest:
+            value: bytes = room[: end - value_at]
             give(borrowed)
             return value
         give(borrowed)
-        return _get_large(version, key, found - value_at)
+        return _get_large(version, key, end - value_at)
 
     return get
 
