@@ -381,8 +381,10 @@ int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
     int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_pickle_raw(out, "\x80\x03](", 4);
-    int keys_only = (merge->flags & OOR_MERGE_KEYS_ONLY) != 0;
-    oor_sink sink = {.kind = keys_only ? OOR_SINK_KEYS : OOR_SINK_PAIRS, .out = out};
+    oor_sink sink = {.kind = merge->flags & OOR_MERGE_KEYS_ONLY ? OOR_SINK_KEYS
+                             : merge->flags & OOR_MERGE_TUPLES  ? OOR_SINK_TUPLES
+                                                                : OOR_SINK_PAIRS,
+                     .out = out};
     int ended = walk(merge, &sink, pairs);
     if (ended < 0) return ended;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);

@@ -532,7 +532,8 @@ enum oor_merge_flags {
     OOR_MERGE_KEYS_ONLY = 2,
     OOR_MERGE_HAS_STOP = 4,
     OOR_MERGE_HAS_START = 8,
-    OOR_MERGE_NO_WINDOW = 16 /* there are no newer pairs */
+    OOR_MERGE_NO_WINDOW = 16, /* there are no newer pairs */
+    OOR_MERGE_TUPLES = 32     /* pairs come as tuples of two, not flat */
 };
 
 /* Walks start <= key < stop, up or down, over all tables of a version and one run of newer pairs.
@@ -553,7 +554,7 @@ enum oor_merge_step {
     OOR_MERGE_NEEDS_WINDOW = 2,
     OOR_MERGE_FULL = 3 /* columns without room for the next pair */
 };
-/* At most `pairs` pairs as a pickled list of key, value, key, value ..., or of keys; returns an
+/* At most `pairs` pairs as a pickled list of key, value, key, value ..., of keys or of tuples; returns an
  * oor_merge_step. */
 int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
 /* The first `pairs` pairs of a walk without newer pairs: new, next and free in one call. */

@@ -2,7 +2,7 @@
  *
  * pickle := 0x80 0x03 body '.'
  * dict   := '}' '(' (bytes (bytes | 'N'))* 'u'
- * list   := ']' '(' item* 'e'            item := bytes | 'N'
+ * list   := ']' '(' item* 'e'            item := bytes | 'N' | bytes bytes 0x86
  * bytes  := 'C' size:u8 data | 'B' size:u32 data
  *
  * Source: the opcode table of CPython's pickletools.  A pickle is read with memory that C filled
@@ -15,7 +15,7 @@
 
 #include "core.h"
 
-enum { OOR_PICKLE_FRAME_ROOM = 8, OOR_PICKLE_BYTES_ROOM = 6 };
+enum { OOR_PICKLE_FRAME_ROOM = 8, OOR_PICKLE_BYTES_ROOM = 6, OOR_PICKLE_TUPLE2 = 0x86 };
 
 static inline void oor_pickle_raw(oor_buffer *out, const char *bytes, size_t size) {
     memcpy(out->data + out->size, bytes, size);

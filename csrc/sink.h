@@ -1,6 +1,7 @@
 /* sink.h: where a walk puts the pairs it finds: a pickle for Python, columns, or one pair.
  *
- * pickle  := list of (key value), one behind the other, or of key, as in pickle.h
+ * pickle  := list of (key value), one behind the other, of (key value tuple2), or of key, as in
+ *            pickle.h
  * columns := keys: bytes*  key_offsets: u32{n + 1}  values: bytes*  value_offsets: u32{n + 1}
  *            pair i is keys[key_offsets[i], key_offsets[i + 1]), and its value likewise
  *
@@ -14,7 +15,7 @@
 #include "block.h"
 #include "pickle.h"
 
-enum oor_sink_kind { OOR_SINK_PAIRS, OOR_SINK_KEYS, OOR_SINK_COLUMNS };
+enum oor_sink_kind { OOR_SINK_PAIRS, OOR_SINK_TUPLES, OOR_SINK_KEYS, OOR_SINK_COLUMNS };
 
 typedef struct {
     enum oor_sink_kind kind;
@@ -26,7 +27,7 @@ typedef struct {
 static inline int oor_sink_pickle(oor_sink *sink, const oor_entry *entry) {
     oor_buffer *out = sink->out;
     uint32_t key_size = oor_entry_key_size(entry);
-    int pairs = sink->kind == OOR_SINK_PAIRS;
+    int pairs = sink->kind != OOR_SINK_KEYS;
     size_t room = (size_t)key_size + (pairs ? entry->value_size : 0) + 2 * OOR_PICKLE_BYTES_ROOM +
                   OOR_PICKLE_FRAME_ROOM;
     if (out->capacity - out->size < room) {
@@ -46,6 +47,7 @@ static inline int oor_sink_pickle(oor_sink *sink, const oor_entry *entry) {
     out->size = (size_t)(p - out->data) + key_size;
     if (!pairs) return 1;
     oor_pickle_bytes(out, entry->value, entry->value_size);
+    if (sink->kind == OOR_SINK_TUPLES) out->data[out->size++] = OOR_PICKLE_TUPLE2;
     return 1;
 }
 

@@ -17,8 +17,16 @@ _CHUNKS = (32, 128, 512)
 _WINDOWS = (16, 64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
 
+_AT_ONCE = _CHUNKS[-1]
+"""Pairs that a walk over tables alone reads in its first and only chunk, where it is limited."""
+
 _SINGLE_STEPS = 3
-_END: int = lib.OOR_MERGE_END
+_REVERSE: int = lib.OOR_MERGE_REVERSE
+_KEYS_ONLY: int = lib.OOR_MERGE_KEYS_ONLY
+_HAS_START: int = lib.OOR_MERGE_HAS_START
+_HAS_STOP: int = lib.OOR_MERGE_HAS_STOP
+_TUPLES: int = lib.OOR_MERGE_TUPLES
+_version_scan = lib.oor_version_scan
 _KEPT_MAX = 1 << 20
 _buffers: list[Buffer] = []
 """Borrowed by one call at a time: pop and append are atomic."""
@@ -108,10 +116,12 @@ class Walk:
     seek and a close take effect at once.
     """
 
-    __slots__ = (
-        "__weakref__", "_chunk", "_done", "_error", "_flags", "_left", "_limit", "_lower", "_merge",
-        "_moment", "_start", "_step", "_stop", "_upper", "_windows", "pinned",
-    )  # fmt: skip
+    # What most walks never change, so that a short one does not set it.
+    _merge: Any = None
+    _windows: _Windows | None = None
+    _step = 0
+    _error: OorError | None = None
+    pinned: Pinned | None = None
 
     def __init__(
         self,
@@ -124,19 +134,12 @@ class Walk:
         keys_only: bool = False,
     ) -> None:
         self._moment: Moment | None = moment
-        self._flags = (lib.OOR_MERGE_REVERSE if reverse else 0) | (
-            lib.OOR_MERGE_KEYS_ONLY if keys_only else 0
-        )
-        self._start, self._stop = start, stop
-        self._lower, self._upper = start, stop
+        self._flags = (_REVERSE if reverse else 0) | (_KEYS_ONLY if keys_only else 0)
+        self._start = self._lower = start
+        self._stop = self._upper = stop
         self._limit = self._left = limit
         self._chunk: list[Any] = []
-        self._merge: Any = None
-        self._windows: _Windows | None = None
-        self._step = 0
         self._done = limit is not None and limit <= 0
-        self._error: OorError | None = None
-        self.pinned: Pinned | None = None
         if pins is not None:
             self.pinned = Pinned("scan", moment, pins.sites)
             pins.add(self)
@@ -145,6 +148,8 @@ class Walk:
         return self
 
     def __next__(self) -> Iterable[Any]:
+        if self._done and self._error is None:
+            raise StopIteration
         try:
             buffer = _buffers.pop()
         except IndexError:
@@ -152,8 +157,10 @@ class Walk:
         raw = buffer.raw
         try:
             if self._fits_one_call():
-                step = self._scan_at_once(raw)
-                return self._hand_on(None, step, loads(ffi.buffer(raw.data, raw.size)))
+                self._scan_at_once(raw)
+                self._chunk = loads(ffi.buffer(raw.data, raw.size))
+                self._done = True
+                return self._chunk
             while (merge := self.merge()) is not None:
                 step = check(lib.oor_merge_next(merge, self._size(), raw))
                 chunk: list[bytes] = loads(ffi.buffer(raw.data, raw.size))
@@ -172,7 +179,7 @@ class Walk:
     def _hand_on(self, merge: Any, step: int, chunk: list[bytes]) -> Iterable[Any]:
         """What one crossing gave, as keys or as pairs."""
         self._chunk = chunk
-        if self._flags & lib.OOR_MERGE_KEYS_ONLY:
+        if self._flags & _KEYS_ONLY:
             self.advance(merge, step, len(chunk))
             return chunk
         self.advance(merge, step, len(chunk) // 2)
@@ -186,24 +193,32 @@ class Walk:
         left = self._left
         return (
             left is not None
-            and left <= _CHUNKS[-1]
-            and not self._done
+            and left <= _AT_ONCE
             and self._merge is None
             and self._error is None
             and self._moment is not None
             and not self._moment.views
         )
 
-    def _scan_at_once(self, raw: Any) -> int:
+    def _scan_at_once(self, raw: Any) -> None:
+        """The whole walk, as keys or as pairs: nobody makes them faster than who reads the chunk,
+        as long as they are all wanted.
+        """
         assert self._moment is not None
-        low, high = self._lower, self._upper
-        flags = self._flags
-        flags |= lib.OOR_MERGE_HAS_START if low is not None else 0
-        flags |= lib.OOR_MERGE_HAS_STOP if high is not None else 0
-        low, high = low or b"", high or b""
-        version = self._moment.version.raw
-        check(lib.oor_version_scan(version, low, len(low), high, len(high), flags, self._left, raw))
-        return _END
+        low, high, flags = self._lower, self._upper, self._flags | _TUPLES
+        if low is None:
+            low = b""
+        else:
+            flags |= _HAS_START
+        if high is None:
+            high = b""
+        else:
+            flags |= _HAS_STOP
+        found = _version_scan(
+            self._moment.version.raw, low, len(low), high, len(high), flags, self._left, raw
+        )
+        if found < 0:
+            check(found)
 
     def merge(self) -> Any:
         """The C walk, at the next pair; None at the end. Raises what ended the walk from
@@ -223,8 +238,8 @@ class Walk:
             self._finish()
             return
         flags = self._flags
-        flags |= lib.OOR_MERGE_HAS_START if low is not None else 0
-        flags |= lib.OOR_MERGE_HAS_STOP if high is not None else 0
+        flags |= _HAS_START if low is not None else 0
+        flags |= _HAS_STOP if high is not None else 0
         flags |= 0 if moment.views else lib.OOR_MERGE_NO_WINDOW
         low, high = low or b"", high or b""
         self._merge = owned(
@@ -233,7 +248,7 @@ class Walk:
         )
         self._step = 0
         if moment.views:
-            reverse = bool(flags & lib.OOR_MERGE_REVERSE)
+            reverse = bool(flags & _REVERSE)
             self._windows = _Windows(moment.views, self._lower, self._upper, reverse)
             self.feed(self._merge)
 
@@ -283,7 +298,7 @@ class Walk:
             raise ClosedError("the scan is closed")
         self._chunk.clear()
         self._finish()
-        if self._flags & lib.OOR_MERGE_REVERSE:
+        if self._flags & _REVERSE:
             upper = key + b"\0"
             self._upper = upper if self._stop is None else min(upper, self._stop)
         else:

@@ -86,7 +86,7 @@ class Pinned:
         self.owner = owner
         self.moment = moment
         self.since = time.monotonic()
-        self.thread = threading.current_thread().name
+        self.thread = threading.current_thread()
         self.site = _caller() if sites else None
 
 
@@ -147,7 +147,7 @@ def _measure(
         kept_bytes += saved if id(view.memtable) in in_use else view.memtable.size + saved
     return Pin(
         owner=pinned.owner,
-        thread=pinned.thread,
+        thread=pinned.thread.name,
         site=pinned.site,
         age=now - pinned.since,
         lsn=pinned.moment.lsn,
