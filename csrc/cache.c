@@ -1,6 +1,7 @@
 /* cache.c: which blocks stay in memory.  Nothing here is written to disk.
  *
- * Two queues, first in first out.  A new block enters probation; when room is needed, the oldest
+ * A large cache is in shards, each with a lock and an equal share of the budget.  A shard has two
+ * queues, first in first out.  A new block enters probation; when room is needed, the oldest
  * block of probation that was found again meanwhile moves to main, one that was not goes.  While
  * probation is under a tenth of the budget, the oldest of main goes instead, or to the end of main
  * if it was found since.  So a walk over everything passes through probation and leaves main as it
@@ -17,7 +18,10 @@
 
 #include "filter.h"
 
-enum { QUEUE_NONE = 0, QUEUE_PROBATION = 1, QUEUE_MAIN = 2, QUEUES = 3, STRIPES = 8 };
+enum { QUEUE_NONE = 0, QUEUE_PROBATION = 1, QUEUE_MAIN = 2, QUEUES = 3, STRIPES = 8, SHARDS = 4 };
+
+/* A share of a smaller cache would be no cache. */
+enum { SHARDED_FROM = 16 << 20 };
 
 typedef struct {
     oor_cached *oldest, *newest;
@@ -28,12 +32,19 @@ typedef struct {
     _Alignas(64) atomic_uint_least64_t values[COUNTERS];
 } stripe;
 
+/* A part of the slots, with its share of the budget. */
+typedef struct {
+    _Alignas(64) pthread_mutex_t lock; /* of the queues and of each slot's turn, empty or full */
+    queue queues[QUEUES];
+} shard;
+
 struct oor_cache {
     stripe stripes[STRIPES];
     atomic_uint_least64_t capacity, used, pinned, evictions;
     atomic_uint_least32_t holders;
-    pthread_mutex_t lock; /* of the queues, and of every slot's change between empty and full */
-    queue queues[QUEUES];
+    oor_arena *arena;
+    uint32_t shard_count;
+    shard shards[SHARDS];
 };
 
 static inline uint64_t relaxed(const atomic_uint_least64_t *value) {
@@ -48,7 +59,13 @@ oor_cache *oor_cache_new(uint64_t capacity) {
         return NULL;
     }
     memset(cache, 0, size);
-    pthread_mutex_init(&cache->lock, NULL);
+    cache->arena = oor_arena_new();
+    if (!cache->arena) {
+        free(cache);
+        return NULL;
+    }
+    cache->shard_count = capacity >= SHARDED_FROM ? SHARDS : 1;
+    for (int i = 0; i < SHARDS; i++) pthread_mutex_init(&cache->shards[i].lock, NULL);
     atomic_init(&cache->capacity, capacity);
     atomic_init(&cache->holders, 1);
     return cache;
@@ -58,8 +75,12 @@ void oor_cache_hold(oor_cache *cache) { atomic_fetch_add(&cache->holders, 1); }
 
 void oor_cache_free(oor_cache *cache) {
     if (!cache || atomic_fetch_sub(&cache->holders, 1) != 1) return;
-    assert(!cache->queues[QUEUE_PROBATION].oldest && !cache->queues[QUEUE_MAIN].oldest);
-    pthread_mutex_destroy(&cache->lock);
+    for (int i = 0; i < SHARDS; i++) {
+        const queue *queues = cache->shards[i].queues;
+        assert(!queues[QUEUE_PROBATION].oldest && !queues[QUEUE_MAIN].oldest);
+        pthread_mutex_destroy(&cache->shards[i].lock);
+    }
+    oor_arena_free(cache->arena);
     free(cache);
 }
 
@@ -109,36 +130,51 @@ static int make_tags(const oor_block *block, uint8_t *tags) {
     return rc;
 }
 
-oor_cached *oor_cached_new(const oor_place *place, uint8_t *payload, size_t size) {
+static shard *shard_of(oor_cache *cache, const oor_slot *slot) {
+    return &cache->shards[(uintptr_t)slot / sizeof *slot % cache->shard_count];
+}
+
+uint8_t *oor_cache_take(oor_cache *cache, size_t size) {
+    return oor_arena_take(cache->arena, size);
+}
+
+void oor_cache_give(oor_cache *cache, uint8_t *memory, size_t size) {
+    if (memory) oor_arena_give(cache->arena, memory, size);
+}
+
+oor_cached *oor_cached_new(oor_cache *cache, const oor_place *place, uint8_t *payload, size_t size,
+                           size_t taken) {
+    assert(size <= taken);
     int64_t found = oor_block_count(place, payload, size);
     if (found < 0) return NULL;
     uint32_t count = (uint32_t)found;
     size_t tags_size = (size_t)oor_round_up(count, 8);
     size_t offsets_size = (size_t)count * sizeof(uint16_t);
     size_t head_size = (size_t)oor_round_up(sizeof(oor_cached) + tags_size + offsets_size, 64);
-    oor_cached *cached = aligned_alloc(64, head_size);
-    if (!cached) {
-        oor_fail(OOR_E_MEMORY, place->path, "no memory for the head of a block");
-        return NULL;
-    }
+    oor_cached *cached = oor_arena_take(cache->arena, head_size);
+    if (!cached) return NULL;
     memset(cached, 0, head_size);
     uint8_t *tags = (uint8_t *)(cached + 1);
     uint16_t *offsets = (uint16_t *)(void *)(tags + tags_size);
     int rc = oor_block_view(place, payload, size, count, offsets, &cached->block);
     if (rc >= 0) rc = make_tags(&cached->block, tags);
     if (rc < 0) {
-        free(cached);
+        oor_arena_give(cache->arena, cached, head_size);
         return NULL;
     }
     cached->tags = tags;
-    cached->size = head_size + size;
+    cached->arena = cache->arena;
+    cached->head_size = (uint32_t)head_size;
+    cached->taken = taken;
+    cached->size = oor_arena_cost(head_size) + oor_arena_cost(taken);
     atomic_init(&cached->holders, 1);
     return cached;
 }
 
 static void free_cached(oor_cached *cached) {
-    free((uint8_t *)(uintptr_t)cached->block.data);
-    free(cached);
+    oor_arena *arena = cached->arena;
+    oor_arena_give(arena, (uint8_t *)(uintptr_t)cached->block.data, cached->taken);
+    oor_arena_give(arena, cached, cached->head_size);
 }
 
 void oor_cached_release(oor_cached *cached) {
@@ -155,8 +191,8 @@ void oor_cached_release(oor_cached *cached) {
     if (atomic_fetch_sub(&cached->holders, 1) == 1) free_cached(cached);
 }
 
-static void queue_push(oor_cache *cache, oor_cached *cached, uint8_t which) {
-    queue *to = &cache->queues[which];
+static void queue_push(shard *part, oor_cached *cached, uint8_t which) {
+    queue *to = &part->queues[which];
     cached->queue = which;
     cached->next = NULL;
     cached->previous = to->newest;
@@ -169,8 +205,8 @@ static void queue_push(oor_cache *cache, oor_cached *cached, uint8_t which) {
     to->bytes += cached->size;
 }
 
-static void queue_remove(oor_cache *cache, oor_cached *cached) {
-    queue *from = &cache->queues[cached->queue];
+static void queue_remove(shard *part, oor_cached *cached) {
+    queue *from = &part->queues[cached->queue];
     if (cached->previous) {
         cached->previous->next = cached->next;
     } else {
@@ -186,8 +222,8 @@ static void queue_remove(oor_cache *cache, oor_cached *cached) {
 }
 
 /* REQUIRES: the lock is held and the block is in a queue. */
-static void evict(oor_cache *cache, oor_cached *cached) {
-    queue_remove(cache, cached);
+static void evict(oor_cache *cache, shard *part, oor_cached *cached) {
+    queue_remove(part, cached);
     atomic_fetch_sub_explicit(&cache->used, cached->size, memory_order_relaxed);
     uint64_t seen = atomic_exchange(cached->slot, 0);
     assert((seen & OOR_SLOT_ADDRESS) == (uint64_t)(uintptr_t)cached);
@@ -195,23 +231,23 @@ static void evict(oor_cache *cache, oor_cached *cached) {
     if (atomic_fetch_add(&cached->holders, moved) + moved == 0) free_cached(cached);
 }
 
-/* Makes room for `size` bytes; 0 when even an empty cache has none.  REQUIRES: the lock is held. */
-static int make_room(oor_cache *cache, uint64_t size) {
+/* Makes room for `size` bytes; 0 when even an empty shard has none.  REQUIRES: the lock is held. */
+static int make_room(oor_cache *cache, shard *part, uint64_t size) {
     uint64_t capacity = relaxed(&cache->capacity), pinned = relaxed(&cache->pinned);
-    uint64_t budget = capacity > pinned ? capacity - pinned : 0;
-    queue *probation = &cache->queues[QUEUE_PROBATION], *main_queue = &cache->queues[QUEUE_MAIN];
-    while (relaxed(&cache->used) + size > budget) {
+    uint64_t budget = (capacity > pinned ? capacity - pinned : 0) / cache->shard_count;
+    queue *probation = &part->queues[QUEUE_PROBATION], *main_queue = &part->queues[QUEUE_MAIN];
+    while (probation->bytes + main_queue->bytes + size > budget) {
         int from_probation =
             probation->oldest && (probation->bytes > budget / 10 || !main_queue->oldest);
         oor_cached *oldest = from_probation ? probation->oldest : main_queue->oldest;
         if (!oldest) return 0;
         /* Each move to main's end clears a mark, so a turn without an eviction is finite. */
         if (atomic_exchange_explicit(&oldest->visited, 0, memory_order_relaxed)) {
-            queue_remove(cache, oldest);
-            queue_push(cache, oldest, QUEUE_MAIN);
+            queue_remove(part, oldest);
+            queue_push(part, oldest, QUEUE_MAIN);
             continue;
         }
-        evict(cache, oldest);
+        evict(cache, part, oldest);
         atomic_fetch_add_explicit(&cache->evictions, 1, memory_order_relaxed);
     }
     return 1;
@@ -221,25 +257,26 @@ void oor_cache_insert(oor_cache *cache, oor_slot *slot, oor_cached *cached) {
     uint64_t address = (uint64_t)(uintptr_t)cached;
     if (address & ~OOR_SLOT_ADDRESS)
         return; /* an address wider than a slot: the block is not kept */
-    pthread_mutex_lock(&cache->lock);
+    shard *part = shard_of(cache, slot);
+    pthread_mutex_lock(&part->lock);
     /* A block that could push out everything else is no use to anyone. */
-    uint64_t capacity = relaxed(&cache->capacity);
-    if (!relaxed(slot) && cached->size <= capacity / 2 && make_room(cache, cached->size)) {
+    uint64_t share = relaxed(&cache->capacity) / cache->shard_count;
+    if (!relaxed(slot) && cached->size <= share / 2 && make_room(cache, part, cached->size)) {
         cached->slot = slot;
-        queue_push(cache, cached, QUEUE_PROBATION);
+        queue_push(part, cached, QUEUE_PROBATION);
         atomic_fetch_add_explicit(&cache->used, cached->size, memory_order_relaxed);
         /* The caller's hold goes into the slot's count, the block's own starts at 0. */
         atomic_store_explicit(&cached->holders, 0, memory_order_relaxed);
         atomic_store_explicit(slot, address | OOR_SLOT_ONE_HOLDER, memory_order_release);
     }
-    pthread_mutex_unlock(&cache->lock);
+    pthread_mutex_unlock(&part->lock);
 }
 
 static int broken(const char *what) { return oor_fail(OOR_E_BROKEN, NULL, "cache: %s", what); }
 
 /* One queue: linked both ways, its blocks in the slots that they name, its bytes the sum. */
-static int check_queue(const oor_cache *cache, uint8_t which, uint64_t *bytes) {
-    const queue *found = &cache->queues[which];
+static int check_queue(const shard *part, uint8_t which, uint64_t *bytes) {
+    const queue *found = &part->queues[which];
     const oor_cached *before = NULL;
     uint64_t sum = 0;
     for (const oor_cached *at = found->oldest; at; before = at, at = at->next) {
@@ -256,33 +293,42 @@ static int check_queue(const oor_cache *cache, uint8_t which, uint64_t *bytes) {
 
 int oor_cache_check(oor_cache *cache) {
     uint64_t bytes = 0;
-    pthread_mutex_lock(&cache->lock);
-    int rc = check_queue(cache, QUEUE_PROBATION, &bytes);
-    if (rc >= 0) rc = check_queue(cache, QUEUE_MAIN, &bytes);
+    int rc = 0;
+    /* All locks, in order: nobody else takes more than one. */
+    for (int i = 0; i < SHARDS; i++) pthread_mutex_lock(&cache->shards[i].lock);
+    for (int i = 0; i < SHARDS && rc >= 0; i++) {
+        rc = check_queue(&cache->shards[i], QUEUE_PROBATION, &bytes);
+        if (rc >= 0) rc = check_queue(&cache->shards[i], QUEUE_MAIN, &bytes);
+    }
     uint64_t used = relaxed(&cache->used), pinned = relaxed(&cache->pinned);
     if (rc >= 0 && used != bytes) rc = broken("used bytes that are not those of the queues");
     if (rc >= 0 && used > 0 && used + pinned > relaxed(&cache->capacity))
         rc = broken("more bytes than its capacity");
-    pthread_mutex_unlock(&cache->lock);
+    for (int i = 0; i < SHARDS; i++) pthread_mutex_unlock(&cache->shards[i].lock);
     return rc;
 }
 
 int oor_cache_has_room(oor_cache *cache, uint64_t size) {
-    return relaxed(&cache->used) + relaxed(&cache->pinned) + size <= relaxed(&cache->capacity);
+    return relaxed(&cache->used) + relaxed(&cache->pinned) + size * cache->shard_count <=
+           relaxed(&cache->capacity);
 }
 
 void oor_cache_drop(oor_cache *cache, oor_slot *slots, uint32_t count) {
-    pthread_mutex_lock(&cache->lock);
     for (uint32_t i = 0; i < count; i++) {
+        if (!relaxed(&slots[i])) continue;
+        shard *part = shard_of(cache, &slots[i]);
+        pthread_mutex_lock(&part->lock);
         uint64_t seen = relaxed(&slots[i]);
-        if (seen) evict(cache, (oor_cached *)(uintptr_t)(seen & OOR_SLOT_ADDRESS));
+        if (seen) evict(cache, part, (oor_cached *)(uintptr_t)(seen & OOR_SLOT_ADDRESS));
+        pthread_mutex_unlock(&part->lock);
     }
-    pthread_mutex_unlock(&cache->lock);
 }
 
 void oor_cache_pin(oor_cache *cache, int64_t bytes) {
-    pthread_mutex_lock(&cache->lock);
     atomic_fetch_add_explicit(&cache->pinned, (uint64_t)bytes, memory_order_relaxed);
-    make_room(cache, 0);
-    pthread_mutex_unlock(&cache->lock);
+    for (uint32_t i = 0; i < cache->shard_count; i++) {
+        pthread_mutex_lock(&cache->shards[i].lock);
+        make_room(cache, &cache->shards[i], 0);
+        pthread_mutex_unlock(&cache->shards[i].lock);
+    }
 }

@@ -10,12 +10,13 @@
  *     0). Blocks that were evicted while a reader held them are not counted; each reader holds one.
  * (2) A slot is 0, or 48 bits of a block's address with 16 bits of how many holders came through
  *     it.
- * (3) Only the cache's lock turns a slot from empty to full and back. */
+ * (3) Only the lock of a slot's shard turns it from empty to full and back. */
 #ifndef OOR_CACHE_H
 #define OOR_CACHE_H
 
 #include <stdatomic.h>
 
+#include "arena.h"
 #include "block.h"
 #include "filter.h"
 
@@ -29,17 +30,24 @@ typedef struct oor_cached {
     atomic_int_least32_t holders;       /* those that the slot no longer counts */
     atomic_uchar visited;               /* found since it was put or since the hand last passed */
     uint8_t queue;                      /* 0 none, 1 probation, 2 main */
-    size_t size;                        /* of the allocation */
+    uint32_t head_size;                 /* of this struct with what lies behind it */
+    size_t taken;                       /* for the payload */
+    size_t size;                        /* what both cost */
+    oor_arena *arena;                   /* that both are from */
 } oor_cached;
 
 #define OOR_SLOT_COUNT_SHIFT 48
 #define OOR_SLOT_ONE_HOLDER ((uint64_t)1 << OOR_SLOT_COUNT_SHIFT)
 #define OOR_SLOT_ADDRESS (OOR_SLOT_ONE_HOLDER - 1)
 
+/* Memory for a payload; what is not given to a block is given back.  NULL: an error is set. */
+uint8_t *oor_cache_take(oor_cache *cache, size_t size);
+void oor_cache_give(oor_cache *cache, uint8_t *memory, size_t size);
 /* A block around a verified payload of `size` bytes, checked and indexed, held by the caller.  The
- * payload, from malloc, is the block's from then on; NULL: an error is set, it is still the
- * caller's. */
-oor_cached *oor_cached_new(const oor_place *place, uint8_t *payload, size_t size);
+ * payload, from oor_cache_take with `taken`, is the block's from then on; NULL: an error is set, it
+ * is still the caller's. */
+oor_cached *oor_cached_new(oor_cache *cache, const oor_place *place, uint8_t *payload, size_t size,
+                           size_t taken);
 
 /* The block in a slot, held for the caller; NULL: none, or more holders than a slot can count. */
 static inline oor_cached *oor_slot_acquire(oor_slot *slot) {

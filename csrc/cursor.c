@@ -5,7 +5,7 @@
 
 #include "codec.h"
 
-enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_HEAD_MAX = 4096 };
+enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_SPARE = 8192 };
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
                      int uncached) {
@@ -66,16 +66,17 @@ static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t 
                            : oor_fail(OOR_E_MEMORY, place->path, "no memory for %u offsets", count);
 }
 
-/* Keeps what was read ahead where the cache has room for it and need not evict. */
+/* Keeps what was read ahead where the cache has room for it and need not evict; the spare room is
+ * for heads, and for the first blocks of the next walk. */
 static oor_cached *keep_block(oor_cursor *cursor, oor_table *table, const oor_place *place,
                               const uint8_t *content, size_t size) {
-    if (cursor->uncached || !oor_cache_has_room(table->cache, size + KEPT_HEAD_MAX)) return NULL;
-    uint8_t *copy = malloc(size);
+    if (cursor->uncached || !oor_cache_has_room(table->cache, size + KEPT_SPARE)) return NULL;
+    uint8_t *copy = oor_cache_take(table->cache, size);
     if (!copy) return NULL;
     memcpy(copy, content, size);
-    oor_cached *cached = oor_cached_new(place, copy, size);
+    oor_cached *cached = oor_cached_new(table->cache, place, copy, size, size);
     if (!cached) {
-        free(copy);
+        oor_cache_give(table->cache, copy, size);
         return NULL;
     }
     oor_cache_insert(table->cache, &table->slots[cursor->block_at], cached);

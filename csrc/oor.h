@@ -554,8 +554,8 @@ enum oor_merge_step {
     OOR_MERGE_NEEDS_WINDOW = 2,
     OOR_MERGE_FULL = 3 /* columns without room for the next pair */
 };
-/* At most `pairs` pairs as a pickled list of key, value, key, value ..., of keys or of tuples; returns an
- * oor_merge_step. */
+/* At most `pairs` pairs as a pickled list of key, value, key, value ..., of keys or of tuples;
+ * returns an oor_merge_step. */
 int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
 /* The first `pairs` pairs of a walk without newer pairs: new, next and free in one call. */
 int oor_version_scan(const oor_version *version, const char *start, size_t start_size,

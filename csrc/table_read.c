@@ -340,28 +340,30 @@ int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32
     return oor_unpacked_size(place, codec, payload, size);
 }
 
-/* Block `at` verified and unpacked, from malloc; NULL: an error is set. */
+/* A section verified and unpacked, in memory of the cache; NULL: an error is set. */
 static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size_t size,
-                            size_t *content_size) {
+                            size_t *content_size, size_t *taken) {
     size_t payload_size;
-    uint32_t codec;
-    uint8_t *section = malloc(size), *content = NULL;
-    int rc = section ? read_whole(table, section, size, place->offset) : no_memory(table, size);
+    uint32_t codec = OOR_CODEC_NONE;
+    uint8_t *section = oor_cache_take(table->cache, size), *content = NULL;
+    if (!section) return NULL;
+    int rc = read_whole(table, section, size, place->offset);
     if (rc >= 0) rc = oor_section_check(place, section, size, &codec, &payload_size);
     int64_t found = rc < 0 ? rc : oor_table_content(table, place, codec, section, payload_size);
     if (found >= 0 && codec == OOR_CODEC_NONE) {
         *content_size = payload_size;
+        *taken = size;
         return section;
     }
     if (found >= 0) {
-        *content_size = (size_t)found;
-        content = malloc(*content_size);
+        *content_size = *taken = (size_t)found;
+        content = oor_cache_take(table->cache, *taken);
         rc = content ? oor_unpack(place, codec, section, payload_size, content, *content_size)
-                     : no_memory(table, *content_size);
+                     : OOR_E_MEMORY;
     }
-    free(section);
+    oor_cache_give(table->cache, section, size);
     if (found >= 0 && rc >= 0) return content;
-    free(content);
+    if (found >= 0) oor_cache_give(table->cache, content, *taken);
     return NULL;
 }
 
@@ -377,15 +379,15 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
     }
     oor_count(counters, COUNT_MISSES);
     oor_place place = oor_table_place(table, at);
-    size_t size;
+    size_t size, taken;
     uint8_t *content =
-        fetch_block(table, &place, (size_t)(table->offsets[at + 1] - place.offset), &size);
+        fetch_block(table, &place, (size_t)(table->offsets[at + 1] - place.offset), &size, &taken);
     if (!content) return NULL;
-    cached = oor_cached_new(&place, content, size);
+    cached = oor_cached_new(table->cache, &place, content, size, taken);
     if (cached) {
         oor_cache_insert(table->cache, &table->slots[at], cached);
     } else {
-        free(content);
+        oor_cache_give(table->cache, content, taken);
     }
     return cached;
 }
