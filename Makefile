@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: classes red fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -32,6 +32,19 @@ criteria: $(VENV)/installed
 lint: $(VENV)/lint-tools
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+
+# The stress program of the C half under AddressSanitizer with UBSan, and under ThreadSanitizer.
+sanitize: $(VENV)/test-tools
+	@$(BIN)/python tests/sanitize.py --seconds $(or $(N),20)
+
+# Which branches of log, recovery and manifest no test takes, against the list with reasons.
+coverage: $(VENV)/test-tools
+	@$(BIN)/python -m pip install $(MESSAGES) coverage
+	@$(BIN)/python tests/coverage_check.py --run
+
+# Every byte of a corpus of logs, manifests and tables, flipped and cut at.
+bytes: $(VENV)/test-tools
+	@$(BIN)/python tests/byte_matrix.py --record
 
 # Which tests reveal which class of bugs, and the planted bug that turned each red.
 classes: $(VENV)/test-tools

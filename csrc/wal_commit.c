@@ -89,6 +89,7 @@ void oor_wal_drop(oor_wal *wal, size_t count) {
     pthread_mutex_lock(&wal->lock);
     assert(count <= wal->queue_count);
     wal->queue_count -= count;
-    memmove(wal->queue, wal->queue + count, wal->queue_count * sizeof *wal->queue);
+    /* Before the first commit there is no memory to move anything in. */
+    if (count) memmove(wal->queue, wal->queue + count, wal->queue_count * sizeof *wal->queue);
     pthread_mutex_unlock(&wal->lock);
 }

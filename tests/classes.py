@@ -29,12 +29,6 @@ COPIED = ("oor", "csrc", "tests", "fuzz", "bench", "docs", "CMakeLists.txt", "py
           "README.md", "Makefile", "LICENSE")  # fmt: skip
 
 
-ONLY_THIS_TREE = """import sys
-# An editable install would find the package elsewhere, in every process of the tests.
-sys.meta_path[:] = [each for each in sys.meta_path if "editable" not in type(each).__module__]
-"""
-
-
 @dataclass(frozen=True)
 class Edit:
     """A planted bug, or a part of one: this text of this file, once there, by that."""
@@ -107,7 +101,7 @@ class Copy:
             elif source.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy2(source, target)
-        (self.root / "sitecustomize.py").write_text(ONLY_THIS_TREE)
+        shutil.copy(ROOT / "tests" / "only_this_tree.py", self.root / "sitecustomize.py")
         self.build()
 
     def build(self) -> None:
@@ -152,11 +146,11 @@ class Copy:
             self.build()
 
 
-def prove(names: list[str]) -> int:
+def prove(names: list[str], figures: Path) -> int:
     """Turn each class red; returns how many did not."""
     table = read()
     copy = Copy()
-    proofs = json.loads(FIGURES.read_text()) if FIGURES.exists() else {}
+    proofs = json.loads(figures.read_text()) if figures.exists() else {}
     green = 0
     for name in names or sorted(table, key=_order):
         entry = table[name]
@@ -172,8 +166,7 @@ def prove(names: list[str]) -> int:
         print(f"{name:4}{failed or 'NOT RED':90.90}{took:6.1f} s", flush=True)
         if code:
             proofs[name] = failed
-            FIGURES.parent.mkdir(parents=True, exist_ok=True)
-            FIGURES.write_text(json.dumps(proofs, indent=1, sort_keys=True) + "\n")
+            figures.write_text(json.dumps(proofs, indent=1, sort_keys=True) + "\n")
         else:
             green += 1
             proofs.pop(name, None)
@@ -213,9 +206,10 @@ def show() -> int:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--red", action="store_true", help="plant the bugs and demand failures")
+    parser.add_argument("--figures", type=Path, default=FIGURES, help="keep the proofs here")
     parser.add_argument("names", nargs="*", help="only these classes")
     arguments = parser.parse_args()
-    return int(bool(prove(arguments.names) if arguments.red else show()))
+    return int(bool(prove(arguments.names, arguments.figures) if arguments.red else show()))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import errno
 import itertools
 import os
 import re
+import struct
 import subprocess
 import sys
 import threading
@@ -22,6 +23,7 @@ from support.engine import TINY, content, copy_of, files, flip, kill, read, scra
 from test_recovery import frames_of, without_tail
 
 import oor
+from oor import native
 from oor.manifest import read_manifest
 from oor.trace import How, Op, Trace
 
@@ -522,3 +524,42 @@ def test_a_snapshot_taken_at_any_step_of_a_compaction_stays_as_it_was(path):
         assert snapshot.get(b"000") == expected[b"000"]
         snapshot.close()
     db.close()
+
+
+def frame_of(segment_id, place, first_lsn, durable_lsn, key, value):
+    """A frame that verifies at `place` of a segment, made by the grammar of csrc/frame.c."""
+    database_id, epoch, number = segment_id
+    crc = lambda start, data: native.lib.oor_crc32c(start, data, len(data))
+    masked = lambda start, data: native.lib.oor_crc32c_mask(crc(start, data))
+    salt = crc(0, database_id + struct.pack("<QQ", epoch, number))
+    body = struct.pack("<BHI", 1, len(key), len(value)) + key + value
+    rest = struct.pack(
+        "<IIIQQII", masked(salt, body), len(body), 1, first_lsn, durable_lsn, 0, 0x464F4F52
+    )
+    head = struct.pack("<I", masked(salt, struct.pack("<Q", place) + rest))
+    return head + rest + body + bytes(-len(body) % 8)
+
+
+def test_a_frame_inside_a_value_is_none_wherever_a_damaged_header_leads(path):
+    db = oor.open(path, **ROOMY)
+    db.put(b"before", b"v")
+    state = read_manifest(path).state
+    segment = files(path, ".wal")[0]
+    identity = (state.database_id, state.epoch, 1)
+    at = frames_of(segment)[-1][0] + frames_of(segment)[-1][1]
+    # It verifies where it was made for, and carries a promise that would refuse the log.
+    true = frame_of(identity, at, 2, 1, b"k", b"v")
+    forged = frame_of(identity, 0, 1000, 999, b"forged", b"x" * 30)
+    db.put(b"outer", forged * 20)
+    kill(db)
+    without_tail(path)
+    data = read(segment)
+    offset, _, _, _ = next(frame for frame in frames_of(segment) if frame[2] == 2)
+    assert offset == at and data.count(forged) == 20
+    # The header is damaged, and the value stands where a frame may begin.
+    moved = data[:at] + b"\xff" * 8 + forged * 20
+    write(segment, moved + bytes(len(data) - len(moved)))
+    with oor.open(path, **ROOMY) as db:
+        assert content(db) == {b"before": b"v"}
+    write(segment, data[:at] + true + bytes(len(data) - at - len(true)))
+    assert frames_of(segment)[-1][2] == 2

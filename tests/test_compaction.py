@@ -153,7 +153,10 @@ def test_a_compaction_that_leaves_nothing_writes_no_table(store):
 
 def test_a_table_without_neighbours_below_only_moves(store):
     version = store.levels([[], [{b"a": b"1"}, {b"m": b"1"}], [{b"x": b"1"}]])
-    strategy, small = Leveled(), CompactionOptions(level_base_bytes=1, level_ratio=2, tables=(SMALL,))
+    strategy, small = (
+        Leveled(),
+        CompactionOptions(level_base_bytes=1, level_ratio=2, tables=(SMALL,)),
+    )
     job = strategy.pick(version, small)
     assert job is not None and job.moves
     before = sorted(os.listdir(store.directory))
@@ -250,6 +253,8 @@ def test_a_cancelled_compaction_stops_and_leaves_no_output(store):
 def test_tables_keep_the_lsn_range_of_what_went_into_them(store):
     version = store.levels([[{b"a": b"1"}, {b"b": b"2"}, {b"c": b"3"}]])
     lsns = sorted(table.meta.first_lsn for table in version.tables())
-    after = compacted(store, version, everything(version), CompactionOptions(tables=(TableOptions(),)))
+    after = compacted(
+        store, version, everything(version), CompactionOptions(tables=(TableOptions(),))
+    )
     (table,) = after.tables()
     assert (table.meta.first_lsn, table.meta.last_lsn) == (lsns[0], lsns[-1])

@@ -47,7 +47,9 @@ def test_a_bit_that_nobody_notices_ends_the_command_with_one(monkeypatch, capsys
     ("point", "replayed", "orphan_tables"),
     [("logged", 5000, 0), ("flush", 5000, 1), ("merged", 0, 1), ("installed", 0, 3)],
 )
-def test_a_crash_at_each_point_is_recovered_whole_and_once(tmp_path, point, replayed, orphan_tables):
+def test_a_crash_at_each_point_is_recovered_whole_and_once(
+    tmp_path, point, replayed, orphan_tables
+):
     figures = aries.run(str(tmp_path), point=point).figures()
     assert figures["found"] == figures["written"] == 5000
     assert (figures["replayed"], figures["orphan_tables"]) == (replayed, orphan_tables)

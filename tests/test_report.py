@@ -124,7 +124,13 @@ def browse(html, *arguments):
 def test_a_browser_reads_every_section_chart_and_number(html):
     dom = browse(html, "--dump-dom")
     sections = re.findall(r'<section id="(\w+)">(.*?)</section>', dom, re.S)
-    assert [name for name, _ in sections] == ["deliveries", "ages", "orbits", "quarantine", "shapes"]
+    assert [name for name, _ in sections] == [
+        "deliveries",
+        "ages",
+        "orbits",
+        "quarantine",
+        "shapes",
+    ]
     for name, content in sections:
         assert content.count("<svg") == 1 and content.count("</svg>") == 1, name
     parts = dict(sections)

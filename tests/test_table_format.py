@@ -196,9 +196,7 @@ def test_an_example_opened_by_the_reader_answers(tmp_path):
     assert list(scan(Version([[table]]))) == [(b"sat-25544", b"ISS"), (b"sat-43013", b"NOAA 20")]
 
 
-PACKED = {
-    b"sat-%05d" % n: b"1 %05dU 98067A   08264.51782528" % n for n in (25544, 25545, 25546)
-}
+PACKED = {b"sat-%05d" % n: b"1 %05dU 98067A   08264.51782528" % n for n in (25544, 25545, 25546)}
 
 
 def test_the_packed_example_decodes_by_the_page_and_by_the_reader(tmp_path):
