@@ -1,6 +1,7 @@
 """Speed and size of oor beside RocksDB, LevelDB, LMDB and SQLite, measured in one run.
 
     python -m bench.compare [--quick]    rounds of all stores in turn, and a table
+    python -m bench.latency              single puts while flushes and rotations run
     python -m pytest bench/              the same workloads as pytest-benchmark groups
 
 To read in this order: stores (what is compared, and how each is set), workloads (what is timed),

@@ -395,6 +395,11 @@ typedef struct {
  * at bytes that do not verify: it goes on at the next frame that does, and says what is missing. */
 int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
                      const oor_tail *tail, uint64_t after_lsn, int salvage, oor_walscan **out);
+/* The same in two steps, for who inspects first and need not read twice: the first reads the file
+ * and, unless `info` is NULL, inspects it; the second says where to go on from. */
+int oor_walscan_read(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
+                     const oor_tail *tail, oor_segment_info *info, oor_walscan **out);
+int oor_walscan_start(oor_walscan *scan, uint64_t after_lsn, int salvage);
 /* The next frames, about `bytes` of them, as a pickled dict key -> value or None in `out`, later
  * records over earlier ones.  Returns 1, or 0 at the end. */
 int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk);

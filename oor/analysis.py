@@ -11,13 +11,17 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from typing import Final
 
 from oor import names, native
 from oor.errors import CorruptionError, FormatError
-from oor.log import SegmentInfo, Tail, inspect_segment
+from oor.log import SegmentInfo, SegmentScan, Tail
 from oor.manifest import ManifestRead, ManifestState, read_manifest
 from oor.names import FileKind
 from oor.native import lib
+
+SCANS_BYTES: Final = 64 << 20
+"""Of segments, kept in memory from analysis to redo; what is beyond is read twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,9 @@ class RecoveryPlan:
     problem: CorruptionError | None
     """Why a strict open refuses."""
 
+    scans: dict[int, SegmentScan] = field(default_factory=dict, repr=False, compare=False)
+    """Segments that were read for redo too, not started; by their numbers."""
+
     @property
     def state(self) -> ManifestState:
         """What the manifest adds up to."""
@@ -61,8 +68,10 @@ class RecoveryPlan:
         return self.state.flushed_lsn + 1
 
 
-def analyze(directory: str) -> RecoveryPlan:
+def analyze(directory: str, *, keep_scans: bool = False) -> RecoveryPlan:
     """Read the manifest and every live segment; change nothing.
+
+    With `keep_scans` the plan holds what was read, so that redo need not read it again.
 
     Raises CorruptionError if CURRENT or the manifest is damaged, FormatError for a version this
     build does not read, StorageError if a file cannot be read (which is never taken for the end of
@@ -78,10 +87,7 @@ def analyze(directory: str) -> RecoveryPlan:
     numbers = sorted(
         number for number in found[FileKind.SEGMENT] if needed and number >= state.log_start
     )
-    infos = [
-        inspect_segment(directory, number, state.database_id, state.epoch, tail)
-        for number in numbers
-    ]
+    infos, scans = _inspect(directory, state, numbers, tail, SCANS_BYTES if keep_scans else 0)
     _check_formats(directory, infos)
     chain = _Chain(directory, state, needed)
     chain.follow(infos)
@@ -120,7 +126,24 @@ def analyze(directory: str) -> RecoveryPlan:
         if live and live[-1].ended == lib.OOR_END_BAD
         else 0,
         problem=problem,
+        scans=scans,
     )
+
+
+def _inspect(
+    directory: str, state: ManifestState, numbers: list[int], tail: Tail, room: int
+) -> tuple[list[SegmentInfo], dict[int, SegmentScan]]:
+    """All segments; the scans of those that redo will want, as far as `room` bytes go."""
+    infos, scans = [], {}
+    for number in numbers:
+        info, scan = SegmentScan.inspected(directory, number, state.database_id, state.epoch, tail)
+        infos.append(info)
+        if info.records and info.next_lsn - 1 > state.flushed_lsn and info.file_size <= room:
+            room -= info.file_size
+            scans[number] = scan
+        else:
+            scan.close()
+    return infos, scans
 
 
 def _check_formats(directory: str, infos: list[SegmentInfo]) -> None:

@@ -304,7 +304,11 @@ def inspect_segment(
     info = ffi.new("oor_segment_info *")
     path = os.fsencode(os.path.join(directory, names.segment_name(number)))
     check(lib.oor_walscan_inspect(path, database_id, number, epoch, tail.raw, info))
-    return SegmentInfo(*(getattr(info, name) for name in SegmentInfo.__dataclass_fields__))
+    return _info(info)
+
+
+def _info(raw: Any) -> SegmentInfo:
+    return SegmentInfo(*(getattr(raw, name) for name in SegmentInfo.__dataclass_fields__))
 
 
 class SegmentScan:
@@ -321,18 +325,34 @@ class SegmentScan:
         *,
         salvage: bool = False,
     ) -> None:
+        self._read(directory, number, database_id, epoch, tail, ffi.NULL)
+        self.start(after_lsn, salvage=salvage)
+
+    @classmethod
+    def inspected(
+        cls, directory: str, number: int, database_id: bytes, epoch: int, tail: Tail
+    ) -> tuple[SegmentInfo, SegmentScan]:
+        """What `inspect_segment` says, and a scan of the same bytes, not started yet."""
+        info = ffi.new("oor_segment_info *")
+        scan = cls.__new__(cls)
+        scan._read(directory, number, database_id, epoch, tail, info)
+        return _info(info), scan
+
+    def _read(
+        self, directory: str, number: int, database_id: bytes, epoch: int, tail: Tail, info: Any
+    ) -> None:
         out = ffi.new("oor_walscan **")
         path = os.fsencode(os.path.join(directory, names.segment_name(number)))
-        check(
-            lib.oor_walscan_open(
-                path, database_id, number, epoch, tail.raw, after_lsn, salvage, out
-            )
-        )
+        check(lib.oor_walscan_read(path, database_id, number, epoch, tail.raw, info, out))
         self.raw = owned(out[0], lib.oor_walscan_close)
         self._tail = tail
         self._number = number
         self._buffer = Buffer()
         self._chunk = ffi.new("oor_walscan_chunk *")
+
+    def start(self, after_lsn: int, *, salvage: bool = False) -> None:
+        """Begin at the first mutation above `after_lsn`; CorruptionError without a header."""
+        check(lib.oor_walscan_start(self.raw, after_lsn, salvage))
 
     def next(self, size: int = 1 << 20) -> Chunk | None:
         """About `size` bytes of frames, or None at the end."""

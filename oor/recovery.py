@@ -132,7 +132,7 @@ def recover(directory: str, options: Options) -> Recovered:
         return _create(directory, options)
     began = time.perf_counter()
     _sync_all(directory)
-    plan = analyze(directory)
+    plan = analyze(directory, keep_scans=True)
     if plan.problem is not None and options.recovery != "salvage":
         raise plan.problem
     analyzed = time.perf_counter()
@@ -282,10 +282,13 @@ def _replay_all(
             continue
         if salvaging:
             _note_gap(redo, salvage.gap_before(plan, info, redo.before, redo.reached(state)))
-        scan = SegmentScan(
-            plan.directory, info.number, state.database_id, state.epoch, plan.tail,
-            max(state.flushed_lsn, redo.last_lsn), salvage=salvaging,
-        )  # fmt: skip
+        scan = (
+            plan.scans.pop(info.number, None)
+            or SegmentScan.inspected(
+                plan.directory, info.number, state.database_id, state.epoch, plan.tail
+            )[1]
+        )
+        scan.start(max(state.flushed_lsn, redo.last_lsn), salvage=salvaging)
         _replay(scan, redo, plan, options, log, numbers)
         scan.close()
         redo.before = info

@@ -562,3 +562,24 @@ def test_two_sessions_that_both_crash_give_no_lsn_twice(path):
             given.add(lsn)
         kill(db)
         without_tail(path)
+
+
+def test_recovery_reads_each_segment_once(tmp_path):
+    """Redo goes on with the bytes that analysis has read; a segment of zeros is not kept at all."""
+    folder = tmp_path / "s"
+    db = oor.open(folder, background=False, durability="os")
+    for n in range(3000):
+        db.put(b"%06d" % n, bytes(1000))
+    kill(db)
+    sizes = {path.name: path.stat().st_size for path in folder.glob("*.wal")}
+    assert len(sizes) > 1
+    with Recording(folder) as recording:
+        kill(oor.open(folder, background=False))
+    read = dict.fromkeys(sizes, 0)
+    for event in recording.events:
+        name = os.path.basename(event.path)
+        if event.op == Op.READ and name in sizes:
+            read[name] += event.effect
+    for name, size in sizes.items():
+        # Whether it is blank is looked for in pieces of 256 KiB.
+        assert size <= read[name] <= size + (256 << 10)
