@@ -118,6 +118,12 @@ static void system_unmap(uint8_t *map, size_t size) {
     (void)result;
 }
 
+static int system_stat_fd(int fd, struct stat *out) { return fstat(fd, out) ? -errno : 0; }
+
+static int system_stat_name(const char *path, struct stat *out) {
+    return lstat(path, out) ? -errno : 0;
+}
+
 const oor_io_table oor_io_system = {
     .open = system_open,
     .close = system_close,
@@ -138,6 +144,8 @@ const oor_io_table oor_io_system = {
     .map = system_map,
     .unmap = system_unmap,
     .stored = NULL,
+    .stat_fd = system_stat_fd,
+    .stat_name = system_stat_name,
 };
 
 static _Atomic(const oor_io_table *) current = &oor_io_system;

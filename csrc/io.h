@@ -11,6 +11,8 @@
 #ifndef OOR_IO_H
 #define OOR_IO_H
 
+#include <sys/stat.h>
+
 #include "core.h"
 
 typedef struct {
@@ -33,6 +35,9 @@ typedef struct {
     int (*map)(int fd, size_t size, uint8_t **out); /* shared, readable and writable */
     void (*unmap)(uint8_t *map, size_t size);
     void (*stored)(const uint8_t *map, uint64_t offset, size_t size); /* NULL: nobody records */
+    /* Which object it is (st_dev, st_ino), for a recording; a name is not followed. */
+    int (*stat_fd)(int fd, struct stat *out);
+    int (*stat_name)(const char *path, struct stat *out);
 } oor_io_table;
 
 /* The one that talks to the kernel, and the one in force. */

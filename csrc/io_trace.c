@@ -147,6 +147,7 @@ int oor_trace_install(uint32_t flags) {
         clear();
         active = 1;
         trace_flags = flags;
+        oor_trace_set_base(oor_io_current());
         oor_io_install(&oor_trace_table);
     }
     pthread_mutex_unlock(&mutex);
@@ -155,7 +156,7 @@ int oor_trace_install(uint32_t flags) {
 
 void oor_trace_remove(void) {
     pthread_mutex_lock(&mutex);
-    oor_io_install(&oor_io_system);
+    if (active) oor_io_install(oor_trace_base());
     active = 0;
     clear();
     pthread_mutex_unlock(&mutex);

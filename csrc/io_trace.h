@@ -35,6 +35,10 @@ enum { OOR_FAULT_NONE = -1 };
 
 extern const oor_io_table oor_trace_table;
 
+/* The table that does the work: the one in force when the recording was installed. */
+void oor_trace_set_base(const oor_io_table *table);
+const oor_io_table *oor_trace_base(void);
+
 /* Takes the mutex and returns 1; or returns 0 without it when nothing is being recorded.  `path`
  * NULL: that of `fd`. */
 int oor_trace_begin(oor_event *event, uint32_t op, int fd, const char *path);

@@ -64,7 +64,7 @@ void oor_trace_forget_object(const struct stat *found) {
 
 uint64_t oor_trace_object_of_name(const char *path) {
     struct stat found;
-    return lstat(path, &found) ? 0 : oor_trace_object(&found);
+    return oor_trace_base()->stat_name(path, &found) < 0 ? 0 : oor_trace_object(&found);
 }
 
 static oor_traced_file *file_slot(int fd) {
@@ -88,7 +88,7 @@ oor_traced_file *oor_trace_remember_file(int fd, const char *path) {
     oor_traced_file *file = file_slot(fd);
     struct stat found;
     file->path = oor_trace_copy_text(path);
-    file->object = fstat(fd, &found) ? 0 : oor_trace_object(&found);
+    file->object = oor_trace_base()->stat_fd(fd, &found) < 0 ? 0 : oor_trace_object(&found);
     return file;
 }
 
@@ -96,6 +96,7 @@ oor_traced_file *oor_trace_remember_file(int fd, const char *path) {
 oor_traced_file *oor_trace_find_file(int fd) {
     oor_traced_file *file = file_slot(fd);
     if (file->path) return file;
+    if (oor_trace_base() != &oor_io_system) return oor_trace_remember_file(fd, "");
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t size = readlink(link, path, sizeof path - 1);

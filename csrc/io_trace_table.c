@@ -1,30 +1,37 @@
 /* io_trace_table.c: the operations of the recording table.  Nothing of its own is written to disk.
  *
- * Each hands over to oor_io_system, as far as the fault it meets allows; only stat is asked
- * directly, to tell which object a name stands for. */
+ * Each hands over to the table that was in force before the recording, as far as the fault it meets
+ * allows. */
 #include "io_trace.h"
 
 #include <stdlib.h>
+
+/* Constant while a recording is installed. */
+static const oor_io_table *base = &oor_io_system;
+
+void oor_trace_set_base(const oor_io_table *table) { base = table; }
+
+const oor_io_table *oor_trace_base(void) { return base; }
 
 /* ---- open files ----------------------------------------------------------------------------- */
 
 static int trace_open(const char *path, int flags, int mode) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_OPEN, -1, path)) return oor_io_system.open(path, flags, mode);
+    if (!oor_trace_begin(&e, OOR_OP_OPEN, -1, path)) return base->open(path, flags, mode);
     e.flags = (uint32_t)flags;
     int fd = -1;
     if (oor_trace_to_be_done(&e)) {
         struct stat found;
-        int created = stat(path, &found) != 0;
-        fd = oor_io_system.open(path, flags, mode);
+        int created = base->stat_name(path, &found) < 0;
+        fd = base->open(path, flags, mode);
         e.effect = fd >= 0;
         /* A new file on the inode of one that is gone is another object. */
-        if (fd >= 0 && created && !fstat(fd, &found)) oor_trace_forget_object(&found);
+        if (fd >= 0 && created && base->stat_fd(fd, &found) >= 0) oor_trace_forget_object(&found);
         if (fd >= 0) e.object = oor_trace_remember_file(fd, path)->object;
     }
     if (fd >= 0 && e.how == OOR_FAULT_AFTER) {
         oor_trace_forget_file(fd);
-        oor_io_system.close(fd); /* the caller never hears of it */
+        base->close(fd); /* the caller never hears of it */
         fd = -1;
     }
     e.fd = fd >= 0 ? fd : -1;
@@ -33,12 +40,12 @@ static int trace_open(const char *path, int flags, int mode) {
 
 static int trace_close(int fd) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_CLOSE, fd, NULL)) return oor_io_system.close(fd);
+    if (!oor_trace_begin(&e, OOR_OP_CLOSE, fd, NULL)) return base->close(fd);
     char *path = oor_trace_copy_text(e.path);
     e.path = path;
     int result = 0;
     if (oor_trace_to_be_done(&e)) {
-        result = oor_io_system.close(fd);
+        result = base->close(fd);
         e.effect = result == 0;
         oor_trace_forget_file(fd);
     }
@@ -49,8 +56,8 @@ static int trace_close(int fd) {
 
 static int64_t trace_size(int fd) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_SIZE, fd, NULL)) return oor_io_system.size(fd);
-    int64_t result = oor_trace_to_be_done(&e) ? oor_io_system.size(fd) : 0;
+    if (!oor_trace_begin(&e, OOR_OP_SIZE, fd, NULL)) return base->size(fd);
+    int64_t result = oor_trace_to_be_done(&e) ? base->size(fd) : 0;
     e.effect = oor_trace_to_be_done(&e) && result >= 0;
     return oor_trace_finish(&e, result);
 }
@@ -58,11 +65,11 @@ static int64_t trace_size(int fd) {
 static int64_t trace_pread(int fd, void *data, size_t size, uint64_t offset) {
     oor_event e;
     if (!oor_trace_begin(&e, OOR_OP_READ, fd, NULL))
-        return oor_io_system.pread(fd, data, size, offset);
+        return base->pread(fd, data, size, offset);
     e.offset = offset;
     e.length = size;
     int64_t done = oor_trace_to_be_done(&e)
-                       ? oor_io_system.pread(fd, data, oor_trace_allowed(&e, size), offset)
+                       ? base->pread(fd, data, oor_trace_allowed(&e, size), offset)
                        : 0;
     e.effect = done > 0 ? (uint64_t)done : 0;
     return oor_trace_finish(&e, done);
@@ -71,11 +78,11 @@ static int64_t trace_pread(int fd, void *data, size_t size, uint64_t offset) {
 static int64_t trace_pwrite(int fd, const void *data, size_t size, uint64_t offset) {
     oor_event e;
     if (!oor_trace_begin(&e, OOR_OP_WRITE, fd, NULL))
-        return oor_io_system.pwrite(fd, data, size, offset);
+        return base->pwrite(fd, data, size, offset);
     e.offset = offset;
     e.length = size;
     int64_t done = oor_trace_to_be_done(&e)
-                       ? oor_io_system.pwrite(fd, data, oor_trace_allowed(&e, size), offset)
+                       ? base->pwrite(fd, data, oor_trace_allowed(&e, size), offset)
                        : 0;
     e.effect = done > 0 ? (uint64_t)done : 0;
     if (oor_trace_wants_payloads()) e.payload = data, e.payload_size = (size_t)e.effect;
@@ -86,13 +93,13 @@ static int64_t trace_pwrite(int fd, const void *data, size_t size, uint64_t offs
  * its end, and a reader of the events must not take it for synced. */
 static int trace_sync(int fd) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_SYNC, fd, NULL)) return oor_io_system.sync(fd);
+    if (!oor_trace_begin(&e, OOR_OP_SYNC, fd, NULL)) return base->sync(fd);
     char *path = oor_trace_copy_text(e.path);
     e.path = path;
     int result = 0;
     if (oor_trace_to_be_done(&e)) {
         oor_trace_pause();
-        result = oor_io_system.sync(fd);
+        result = base->sync(fd);
         oor_trace_resume();
         e.effect = result == 0;
     }
@@ -103,9 +110,9 @@ static int trace_sync(int fd) {
 
 static int trace_truncate(int fd, uint64_t size) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_TRUNCATE, fd, NULL)) return oor_io_system.truncate(fd, size);
+    if (!oor_trace_begin(&e, OOR_OP_TRUNCATE, fd, NULL)) return base->truncate(fd, size);
     e.length = size;
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.truncate(fd, size) : 0;
+    int result = oor_trace_to_be_done(&e) ? base->truncate(fd, size) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     return (int)oor_trace_finish(&e, result);
 }
@@ -113,19 +120,19 @@ static int trace_truncate(int fd, uint64_t size) {
 static int trace_allocate(int fd, uint64_t offset, uint64_t size) {
     oor_event e;
     if (!oor_trace_begin(&e, OOR_OP_ALLOCATE, fd, NULL))
-        return oor_io_system.allocate(fd, offset, size);
+        return base->allocate(fd, offset, size);
     e.offset = offset;
     e.length = size;
     size_t part = oor_trace_to_be_done(&e) ? oor_trace_allowed(&e, (size_t)size) : 0;
-    int result = part ? oor_io_system.allocate(fd, offset, part) : 0;
+    int result = part ? base->allocate(fd, offset, part) : 0;
     e.effect = result == 0 ? part : 0;
     return (int)oor_trace_finish(&e, result);
 }
 
 static int trace_lock(int fd) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_LOCK, fd, NULL)) return oor_io_system.lock(fd);
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.lock(fd) : 0;
+    if (!oor_trace_begin(&e, OOR_OP_LOCK, fd, NULL)) return base->lock(fd);
+    int result = oor_trace_to_be_done(&e) ? base->lock(fd) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     return (int)oor_trace_finish(&e, result);
 }
@@ -134,52 +141,52 @@ static int trace_lock(int fd) {
 
 static int trace_rename(const char *from, const char *to) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_RENAME, -1, from)) return oor_io_system.rename(from, to);
+    if (!oor_trace_begin(&e, OOR_OP_RENAME, -1, from)) return base->rename(from, to);
     e.other = to;
     e.object = oor_trace_object_of_name(from);
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.rename(from, to) : 0;
+    int result = oor_trace_to_be_done(&e) ? base->rename(from, to) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     return (int)oor_trace_finish(&e, result);
 }
 
 static int trace_link(const char *from, const char *to) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_LINK, -1, from)) return oor_io_system.link(from, to);
+    if (!oor_trace_begin(&e, OOR_OP_LINK, -1, from)) return base->link(from, to);
     e.other = to;
     e.object = oor_trace_object_of_name(from);
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.link(from, to) : 0;
+    int result = oor_trace_to_be_done(&e) ? base->link(from, to) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     return (int)oor_trace_finish(&e, result);
 }
 
 static int trace_unlink(const char *path) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_UNLINK, -1, path)) return oor_io_system.unlink(path);
+    if (!oor_trace_begin(&e, OOR_OP_UNLINK, -1, path)) return base->unlink(path);
     e.object = oor_trace_object_of_name(path);
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.unlink(path) : 0;
+    int result = oor_trace_to_be_done(&e) ? base->unlink(path) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     return (int)oor_trace_finish(&e, result);
 }
 
 static int trace_make_dir(const char *path) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_MAKE_DIR, -1, path)) return oor_io_system.make_dir(path);
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.make_dir(path) : 0;
+    if (!oor_trace_begin(&e, OOR_OP_MAKE_DIR, -1, path)) return base->make_dir(path);
+    int result = oor_trace_to_be_done(&e) ? base->make_dir(path) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     struct stat made;
-    if (e.effect && !lstat(path, &made)) oor_trace_forget_object(&made);
+    if (e.effect && base->stat_name(path, &made) >= 0) oor_trace_forget_object(&made);
     e.object = oor_trace_object_of_name(path);
     return (int)oor_trace_finish(&e, result);
 }
 
 static int trace_sync_dir(const char *path) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_SYNC_DIR, -1, path)) return oor_io_system.sync_dir(path);
+    if (!oor_trace_begin(&e, OOR_OP_SYNC_DIR, -1, path)) return base->sync_dir(path);
     e.object = oor_trace_object_of_name(path);
     int result = 0;
     if (oor_trace_to_be_done(&e)) {
         oor_trace_pause();
-        result = oor_io_system.sync_dir(path);
+        result = base->sync_dir(path);
         oor_trace_resume();
         e.effect = result == 0;
     }
@@ -188,16 +195,16 @@ static int trace_sync_dir(const char *path) {
 
 static int64_t trace_list(const char *path, oor_buffer *names) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_LIST, -1, path)) return oor_io_system.list(path, names);
-    int64_t result = oor_trace_to_be_done(&e) ? oor_io_system.list(path, names) : 0;
+    if (!oor_trace_begin(&e, OOR_OP_LIST, -1, path)) return base->list(path, names);
+    int64_t result = oor_trace_to_be_done(&e) ? base->list(path, names) : 0;
     e.effect = oor_trace_to_be_done(&e) && result >= 0;
     return oor_trace_finish(&e, result);
 }
 
 static int trace_exists(const char *path) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_EXISTS, -1, path)) return oor_io_system.exists(path);
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.exists(path) : 0;
+    if (!oor_trace_begin(&e, OOR_OP_EXISTS, -1, path)) return base->exists(path);
+    int result = oor_trace_to_be_done(&e) ? base->exists(path) : 0;
     e.effect = oor_trace_to_be_done(&e) && result >= 0;
     return (int)oor_trace_finish(&e, result);
 }
@@ -206,12 +213,12 @@ static int trace_exists(const char *path) {
 
 static int trace_map(int fd, size_t size, uint8_t **out) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_MAP, fd, NULL)) return oor_io_system.map(fd, size, out);
+    if (!oor_trace_begin(&e, OOR_OP_MAP, fd, NULL)) return base->map(fd, size, out);
     e.length = size;
-    int result = oor_trace_to_be_done(&e) ? oor_io_system.map(fd, size, out) : 0;
+    int result = oor_trace_to_be_done(&e) ? base->map(fd, size, out) : 0;
     e.effect = oor_trace_to_be_done(&e) && result == 0;
     if (e.effect && e.how == OOR_FAULT_AFTER) {
-        oor_io_system.unmap(*out, size);
+        base->unmap(*out, size);
     } else if (e.effect) {
         oor_trace_remember_map(*out, size, e.path, e.object);
     }
@@ -222,7 +229,7 @@ static int trace_map(int fd, size_t size, uint8_t **out) {
 static void trace_unmap(uint8_t *map, size_t size) {
     oor_trace_resume();
     oor_trace_forget_map(map);
-    oor_io_system.unmap(map, size);
+    base->unmap(map, size);
     oor_trace_pause();
 }
 
@@ -239,6 +246,13 @@ static void trace_stored(const uint8_t *map, uint64_t offset, size_t size) {
     e.length = e.effect = size;
     if (oor_trace_wants_payloads()) e.payload = map + offset, e.payload_size = size;
     oor_trace_finish(&e, 0);
+}
+
+/* No events: who a file is says nothing about what is in it. */
+static int trace_stat_fd(int fd, struct stat *out) { return base->stat_fd(fd, out); }
+
+static int trace_stat_name(const char *path, struct stat *out) {
+    return base->stat_name(path, out);
 }
 
 const oor_io_table oor_trace_table = {
@@ -261,4 +275,6 @@ const oor_io_table oor_trace_table = {
     .map = trace_map,
     .unmap = trace_unmap,
     .stored = trace_stored,
+    .stat_fd = trace_stat_fd,
+    .stat_name = trace_stat_name,
 };

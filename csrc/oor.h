@@ -172,6 +172,24 @@ int oor_trace_fault(uint64_t nth, uint32_t ops, const char *path_part, int32_t s
 /* How many operations have met a fault since the last oor_trace_fault. */
 uint64_t oor_trace_faults_met(void);
 
+/* A file system in memory behind the same door (io_memory.c).  Nothing may be open when it comes or
+ * goes; a recording is installed after it and removed before it. */
+typedef struct {
+    uint64_t calls;
+    uint64_t bytes_read;
+    uint64_t bytes_written;
+    uint64_t files; /* open now */
+    uint64_t maps;  /* made and not unmapped */
+} oor_memory_counts;
+
+int oor_memory_install(void);
+void oor_memory_remove(void);
+/* Removes every name; what is open lives on until it is closed. */
+void oor_memory_clear(void);
+/* Makes a file of `whole` bytes: `data`, then zeros.  Its directory must be there. */
+int oor_memory_put(const char *path, const uint8_t *data, size_t size, size_t whole);
+void oor_memory_read_counts(oor_memory_counts *out);
+
 /* ---- log (frame.c, wal.c, wal_segment.c, wal_tail.c) ------------------------------------------
  * Threads: append, put, copy and mark_* take the log's own lock; sync waits without it. */
 
@@ -181,7 +199,9 @@ enum { OOR_KEY_SIZE_MAX = 65535, OOR_VALUE_SIZE_MAX = 268435456, OOR_FRAME_SIZE_
 
 enum oor_wal_flags {
     OOR_WAL_BUFFERED = 1,     /* never O_DIRECT: pwrite and fdatasync */
-    OOR_WAL_BLOCK_PADDING = 2 /* a block that was synced is never written again */
+    OOR_WAL_BLOCK_PADDING = 2, /* a block that was synced is never written again */
+    /* no thread of its own: whoever needs a segment makes it, and nothing is synced by time */
+    OOR_WAL_ALONE = 4
 };
 enum oor_append_flags {
     OOR_APPEND_STAMP = 1,  /* the first 8 bytes of each value become its LSN */

@@ -43,6 +43,7 @@ int oor_wal_wait_for_segment(oor_wal *wal) {
     uint64_t ticket = ++wal->prepare_asked;
     uint64_t since = oor_wal_now_us();
     pthread_cond_signal(&wal->prepare_wanted);
+    if (wal->options.flags & OOR_WAL_ALONE && !wal->preparing) oor_wal_prepare(wal);
     while (!wal->ready && wal->prepare_done < ticket && !wal->failed && !wal->stopping)
         pthread_cond_wait(&wal->changed, &wal->lock);
     wal->counts.stall_us += oor_wal_now_us() - since;

@@ -84,6 +84,7 @@ struct oor_wal {
     oor_error failure;      /* what oor_last_error said then */
     uint64_t prepare_asked; /* attempts asked for and made, for those who wait for one */
     uint64_t prepare_done;
+    int preparing; /* somebody makes the next segment */
     oor_error prepare_error;  /* of the last attempt; code 0: it worked */
     oor_error drain_error;    /* of the last drain that may be repeated; code 0: none */
     uint64_t window_since_us; /* when the oldest mutation that is not durable was logged; 0: none */
@@ -151,6 +152,8 @@ int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
 /* wal_thread.c */
 int oor_wal_threads_start(oor_wal *wal);
 void oor_wal_threads_stop(oor_wal *wal);
+/* Makes the next segment, or notes why not.  REQUIRES: lock held, which is released meanwhile. */
+void oor_wal_prepare(oor_wal *wal);
 
 /* wal_drain.c and wal.c, for the threads and wal_sync.c.  REQUIRES: lock held; where they wait or
  * write it is released meanwhile and held again on return. */

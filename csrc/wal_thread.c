@@ -73,6 +73,31 @@ static void *sync_loop(void *argument) {
     return NULL;
 }
 
+void oor_wal_prepare(oor_wal *wal) {
+    uint64_t ticket = wal->prepare_asked, number = wal->current->header.number + 1;
+    oor_wal_file *spare = wal->spares, *made = NULL;
+    if (spare) {
+        wal->spares = spare->next;
+        wal->spare_count--;
+    }
+    wal->preparing = 1;
+    pthread_mutex_unlock(&wal->lock);
+    int rc = oor_wal_file_make(wal, number, wal->options.segment_size, 0, spare, &made);
+    pthread_mutex_lock(&wal->lock);
+    wal->preparing = 0;
+    if (rc < 0) {
+        wal->prepare_error = *oor_last_error();
+        /* What a failed sync left is not known; without room or memory it may be tried again. */
+        if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) oor_wal_fail(wal);
+    } else {
+        wal->prepare_error.code = 0;
+        wal->ready = made;
+        if (spare) wal->counts.recycled++;
+    }
+    wal->prepare_done = ticket;
+    pthread_cond_broadcast(&wal->changed);
+}
+
 static void *prepare_loop(void *argument) {
     oor_wal *wal = argument;
     pthread_mutex_lock(&wal->lock);
@@ -82,33 +107,14 @@ static void *prepare_loop(void *argument) {
             pthread_cond_wait(&wal->prepare_wanted, &wal->lock);
             continue;
         }
-        uint64_t ticket = wal->prepare_asked, number = wal->current->header.number + 1;
-        oor_wal_file *spare = wal->spares, *made = NULL;
-        if (spare) {
-            wal->spares = spare->next;
-            wal->spare_count--;
-        }
-        pthread_mutex_unlock(&wal->lock);
-        int rc = oor_wal_file_make(wal, number, wal->options.segment_size, 0, spare, &made);
-        pthread_mutex_lock(&wal->lock);
-        if (rc < 0) {
-            wal->prepare_error = *oor_last_error();
-            /* What a failed sync left is not known; without room or memory it may be tried again.
-             * */
-            if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) oor_wal_fail(wal);
-        } else {
-            wal->prepare_error.code = 0;
-            wal->ready = made;
-            if (spare) wal->counts.recycled++;
-        }
-        wal->prepare_done = ticket;
-        pthread_cond_broadcast(&wal->changed);
+        oor_wal_prepare(wal);
     }
     pthread_mutex_unlock(&wal->lock);
     return NULL;
 }
 
 int oor_wal_threads_start(oor_wal *wal) {
+    if (wal->options.flags & OOR_WAL_ALONE) return 0;
     int rc = pthread_create(&wal->sync_thread, NULL, sync_loop, wal);
     if (rc) return oor_fail_errno(rc, wal->dir, "the sync thread could not be started");
     wal->threads = 1;

@@ -82,8 +82,10 @@ class Log:
         raw.tail_size = min(
             _whole_blocks(options.tail_bytes), raw.segment_size - lib.OOR_SEGMENT_HEADER_SIZE
         )
-        raw.flags = (0 if options.direct_io else lib.OOR_WAL_BUFFERED) | (
-            lib.OOR_WAL_BLOCK_PADDING if options.wal_block_padding else 0
+        raw.flags = (
+            (0 if options.direct_io else lib.OOR_WAL_BUFFERED)
+            | (lib.OOR_WAL_BLOCK_PADDING if options.wal_block_padding else 0)
+            | (0 if options.log_threads else lib.OOR_WAL_ALONE)
         )
         raw.sync_interval_us = (
             0 if options.durability == "os" else round(options.sync_interval * 1e6)

@@ -104,6 +104,10 @@ class Options:
     """Make the store if it is not there."""
     background: bool = True
     """Flush, compact and checkpoint by itself. Off, only the calls of that name do (for tests)."""
+    log_threads: bool = True
+    """Let threads of the log make segments ahead and sync by time. Off, whoever needs a segment
+    makes it and nothing is synced by time, so that the same calls give the same operations on the
+    disk (for the crash explorer)."""
 
     @classmethod
     def of(cls, **given: Any) -> Options:

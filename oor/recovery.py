@@ -209,6 +209,11 @@ def no_store(directory: str) -> StorageError:
     )
 
 
+def new_database_id() -> bytes:
+    """What tells the files of this store from those of all others: 16 random bytes."""
+    return secrets.token_bytes(16)
+
+
 def _create(directory: str, options: Options) -> Recovered:
     began = time.perf_counter()
     for name in native.list_dir(directory):
@@ -216,7 +221,7 @@ def _create(directory: str, options: Options) -> Recovered:
         if kind not in (FileKind.FOREIGN, FileKind.LOCK):
             native.unlink(os.path.join(directory, name))
     native.sync_dir(directory)
-    database_id = secrets.token_bytes(16)
+    database_id = new_database_id()
     log = Log(
         directory,
         database_id=database_id,
@@ -255,7 +260,9 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         if copies and plan.redo_bytes
         else plan.next_lsn,
         next_lsn=plan.next_lsn,
-        room=plan.redo_bytes + COPY_SLACK if copies and plan.redo_bytes else 0,
+        room=plan.redo_bytes + min(COPY_SLACK, options.segment_bytes)
+        if copies and plan.redo_bytes
+        else 0,
         options=options,
     )
     try:

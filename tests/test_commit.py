@@ -13,9 +13,9 @@ from array import array
 import pytest
 from support.engine import TINY, content, kill, scratch
 from support.recording import Op, Recording
-from support.trace_rules import failed_syncs_are_final
 
 import oor
+from oor.crashlab.rules import failed_syncs_are_final
 from oor.log import SegmentScan, Tail
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20, "segment_bytes": 1 << 20, "tail_bytes": 64 << 10}

@@ -17,11 +17,11 @@ import shutil
 from collections import Counter
 
 import pytest
-from support.crash import CrashImages, Level, Op
 from support.engine import TINY, History, content, digest, kill, scratch
 from support.recording import Recording
 
 import oor
+from oor.crashlab.images import CrashImages, Level, Op
 
 EXPLORE = int(os.environ.get("OOR_EXPLORE", "1"))
 COUNTS: Counter[str] = Counter()

@@ -8,12 +8,13 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.crash import CrashImages, Level, Op, Recording, Snapshot
-from support.crash_model import SECTOR
-from support.recording import How
-from support.trace_rules import acks_follow_durability, failed_syncs_are_final
 
 from oor import native
+from oor.crashlab.images import CrashImages
+from oor.crashlab.levels import Level
+from oor.crashlab.model import SECTOR
+from oor.crashlab.recording import How, Op, Recording, Snapshot
+from oor.crashlab.rules import acks_follow_durability, failed_syncs_are_final
 from oor.errors import StorageError
 from oor.native import check, ffi, lib
 

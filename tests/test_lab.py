@@ -7,12 +7,12 @@ import os
 import random
 
 import pytest
-from support.crash import CrashImages, Level
 from support.recording import Recording
 
 import oor
 from oor.cli import exits
 from oor.cli.app import run as run_command
+from oor.crashlab.images import CrashImages, Level
 from oor.lab import loss_window
 from oor.lab.durable import DurableDisk
 from oor.lab.loss_window import Instant, ModeResult, draw, report, run, text_plot

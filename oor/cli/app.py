@@ -32,6 +32,7 @@ COMMANDS = {
     "learn": ("learn", "Three lessons on write-ahead logging, with labs and quizzes."),
     "capstone": ("capstone", "Measure the seven criteria here, when the lessons are passed."),
     "torture": ("torture", "Kill a writing process again and again; nothing told may be lost."),
+    "crashlab": ("crashlab", "Try every state that a crash may leave, and check what is there."),
     "demo": ("demo", "Kill a process in the middle of an ingest and lose nothing; see it happen."),
 }
 

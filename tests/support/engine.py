@@ -9,13 +9,12 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import oor
-from support.recording import Recording
+from oor.crashlab.history import History, digest
 
-Mutations = dict[bytes, bytes | None]
+__all__ = ["History", "digest"]
 
 UNHINDERED: dict[str, Any] = {"max_immutables": 1000, "l0_slowdown": 1000, "l0_stop": 1000}
 """Without background threads nobody but the test makes room."""
@@ -90,74 +89,3 @@ def scratch() -> Iterator[str]:
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="oor-", dir=base) as folder:
         yield folder
-
-
-@dataclass
-class History:
-    """Every batch given to a store, in LSN order, and marks in the recording of when what was
-    promised.
-
-    Marks: "submit n" before batch n (from 1) is given, "ack n" once its call has returned, "durable
-    n" once it was promised durable.
-    """
-
-    recording: Recording | None = None
-    batches: list[Mutations] = field(default_factory=list)
-    lsns: list[int] = field(default_factory=list)
-
-    def write(self, db: oor.DB, batch: Mutations, mode: str) -> int:
-        """Give one batch to the store in one of its ways, and note what it promised."""
-        self.batches.append(dict(batch))
-        n = len(self.batches)
-        self.mark(f"submit {n}")
-        if len(batch) == 1:
-            ((key, value),) = batch.items()
-            if value is None:
-                lsn = db.delete(key, durability=mode)
-            else:
-                lsn = db.put(key, value, durability=mode)
-        else:
-            lsn = db.write(batch, durability=mode)
-        self.lsns.append(lsn)
-        self.mark(f"ack {n}")
-        if mode == "sync":
-            self.mark(f"durable {n}")
-        return lsn
-
-    def all_durable(self) -> None:
-        """Note that a call has just promised everything."""
-        self.mark(f"durable {len(self.batches)}")
-
-    def mark(self, text: str) -> None:
-        if self.recording is not None:
-            self.recording.mark(text)
-
-    def state(self, count: int) -> dict[bytes, bytes]:
-        """What the first `count` batches add up to."""
-        found: dict[bytes, bytes] = {}
-        for batch in self.batches[:count]:
-            for key, value in batch.items():
-                if value is None:
-                    found.pop(key, None)
-                else:
-                    found[key] = value
-        return found
-
-    def lengths(self) -> dict[int, list[int]]:
-        """Digest of a state -> how long the prefixes of the history are that add up to it."""
-        found: dict[int, list[int]] = {}
-        state: dict[bytes, bytes] = {}
-        for n in range(len(self.batches) + 1):
-            if n:
-                for key, value in self.batches[n - 1].items():
-                    if value is None:
-                        state.pop(key, None)
-                    else:
-                        state[key] = value
-            found.setdefault(digest(state), []).append(n)
-        return found
-
-
-def digest(state: dict[bytes, bytes]) -> int:
-    """Of a set of pairs, in any order."""
-    return hash(frozenset(state.items()))

@@ -13,9 +13,12 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from typing import TypeVar
 
-from support.recording import Event, Op, Snapshot
+from oor.crashlab.profiles import STRICT, Profile
+from oor.crashlab.recording import Event, Op, Snapshot
 
+T = TypeVar("T")
 PAGE = 4096
 SECTOR = 512
 
@@ -39,6 +42,7 @@ class Unit:
     cut_to: int = -1  # the size is this; -1: not about the size
     page: int = -1  # stored through a shared map into this page; -1: written
     durable: bool = False
+    clean: bool = False  # its sync failed, and no later one will write it
 
     def apply(self, content: bytearray, size: int) -> int:
         """Change `content`, which may be longer than the file, and return the new size."""
@@ -102,9 +106,15 @@ class File:
     def sync(self, begin: int) -> None:
         """A sync that began then has completed."""
         for unit in self.units:
-            if unit.end < begin:
+            if unit.end < begin and not unit.clean:
                 unit.durable = True
         self._settle()
+
+    def failed_sync(self, begin: int) -> None:
+        """A sync that began then has failed: its pages may be gone, and count as written."""
+        for unit in self.units:
+            if unit.end < begin and not unit.durable:
+                unit.clean = True
 
     def pending(self) -> list[Unit]:
         """What may or may not be on the disk."""
@@ -156,7 +166,7 @@ class File:
 
     def copy(self) -> File:
         """The same state, to go another way from here."""
-        units = [Unit(u.end, u.offset, u.data, u.grow_to, u.cut_to, u.page, u.durable)
+        units = [Unit(u.end, u.offset, u.data, u.grow_to, u.cut_to, u.page, u.durable, u.clean)
                  for u in self.units]  # fmt: skip
         return File(bytearray(self.base), bytearray(self.live), units,
                     self._live_variant, self._base_variant)  # fmt: skip
@@ -203,8 +213,9 @@ class NameChange:
 class Disk:
     """The state after the events fed so far, live and durable. Paths are relative to the root."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, profile: Profile = STRICT) -> None:
         """Everything in the snapshot is durable."""
+        self.profile = profile
         self.root = Dir()
         self.live: Names = {}
         self.base: Names = {}
@@ -235,8 +246,13 @@ class Disk:
         one = self._by_number.get(only) if only is not None else None
         touched = [one] if isinstance(one, File) else self.files
         nodes: dict[Node, Node] = {file: file.copy() for file in touched}
-        same = lambda node: nodes.get(node, node)
+
+        def same(node: T) -> T:
+            twin_node: T = nodes.get(node, node)  # type: ignore[call-overload]
+            return twin_node
+
         twin.root = self.root
+        twin.profile = self.profile
         twin.files = [same(file) for file in self.files]
         twin.live = {place: same(node) for place, node in self.live.items()}
         twin.base = {place: same(node) for place, node in self.base.items()}
@@ -310,6 +326,8 @@ class Disk:
     def feed(self, event: Event, path: str | None, other: str | None) -> None:
         """Let one operation happen. The paths are relative to the root; None: outside of it."""
         if not event.effect:
+            if event.op is Op.SYNC and event.result < 0:
+                self._feed_failed_sync(event, path)
             return
         match event.op:
             case Op.OPEN:
@@ -346,6 +364,27 @@ class Disk:
                 self._by_number[event.object] = node
         return node if isinstance(node, File) else None
 
+    def _feed_failed_sync(self, event: Event, path: str | None) -> None:
+        file = self._file_of(event, path)
+        if file is not None and self.profile.clean_after_error:
+            file.failed_sync(event.begin)
+
+    def _commit_names(self, node: File, begin: int) -> None:
+        """The file's names, and with them all that came before where order is kept, are durable."""
+        last = max(
+            (
+                k
+                for k, change in enumerate(self.changes)
+                if change.end < begin and any(to is node for _, _, to in change.edits)
+            ),
+            default=-1,
+        )
+        for k, change in enumerate(self.changes[: last + 1]):
+            if self.profile.names_in_order or k == last:
+                change.unsynced.clear()
+        while self.changes and self.changes[0].durable:
+            self.changes.pop(0).apply(self.base)
+
     def _feed_file(self, event: Event, file: File) -> None:
         match event.op:
             case Op.WRITE:
@@ -356,6 +395,8 @@ class Disk:
                 file.store(event.end, event.offset, event.payload)
             case Op.SYNC:
                 file.sync(event.begin)
+                if self.profile.sync_commits_name:
+                    self._commit_names(file, event.begin)
             case Op.TRUNCATE:
                 file.cut(event.end, event.length)
                 file.grow(event.end, event.length)

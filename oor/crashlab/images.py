@@ -18,11 +18,12 @@ import os
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from enum import IntEnum
 from hashlib import blake2b
 
-from support.crash_model import SECTOR, Dir, Disk, File, Names, Unit, Variant, split, variant_of
-from support.recording import Event, Op, Recording, Snapshot
+from oor.crashlab.levels import CRASHES, QUICK, Bounds, Level, prefixes, sector_masks, subsets
+from oor.crashlab.model import SECTOR, Dir, Disk, File, Names, Unit, Variant, split, variant_of
+from oor.crashlab.profiles import STRICT, Profile
+from oor.crashlab.recording import Event, Op, Recording, Snapshot
 
 __all__ = ["CrashImages", "Event", "Image", "Level", "Op", "Recording", "Snapshot"]
 
@@ -32,13 +33,7 @@ CHANGES = frozenset(
 )  # fmt: skip
 
 
-class Level(IntEnum):
-    """What crashed, and how freely the disk may have chosen among pending changes."""
-
-    KILL = 0  # the process: everything done is there, the operation in flight in part
-    ORDERED = 1  # power: a prefix of each file's pending writes, and of the changes of names
-    REORDERED = 2  # power: any of them
-    TORN = 3  # power: and of one write in each file, any of its sectors of 512 bytes
+CONTENT = frozenset((Op.WRITE, Op.STORE, Op.TRUNCATE, Op.ALLOCATE))
 
 
 @dataclass(slots=True)
@@ -50,6 +45,8 @@ class Image:
     dirs: tuple[str, ...]
     files: dict[str, bytes]  # two names of one file are two equal entries
     digest: bytes
+    intact: dict[str, bytes] | None = None
+    """Where the device has lied: the files as they were before."""
 
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Put it into `folder`, which is empty or does not exist."""
@@ -67,20 +64,13 @@ class Image:
             os.close(fd)
 
 
-def prefixes(count: int) -> list[int]:
-    """Masks of the first 0, 1, ... count."""
-    return [(1 << k) - 1 for k in range(count + 1)]
+@dataclass(slots=True)
+class Layout:
+    """A tree of names, ready for contents."""
 
-
-def subsets(count: int, rng: random.Random, exact: int = 8, extra: int = 24) -> list[int]:
-    """Masks: all when there are few; else prefixes, all but one, only one, and random ones."""
-    full = (1 << count) - 1
-    if count <= exact:
-        return list(range(full + 1))
-    ones = [1 << k for k in range(count)]
-    masks = prefixes(count)[:-1] + ones + [full ^ one for one in ones]
-    masks += [rng.getrandbits(count) for _ in range(extra)]
-    return [*dict.fromkeys(masks), full]
+    dirs: tuple[str, ...]
+    head: bytes
+    files: list[tuple[str, bytes, File]]
 
 
 class CrashImages:
@@ -90,15 +80,28 @@ class CrashImages:
     process died still are, so that a power loss during its recovery can take them.
     """
 
-    def __init__(self, recording: Recording, start: Disk | None = None) -> None:
+    def __init__(
+        self,
+        recording: Recording,
+        start: Disk | None = None,
+        *,
+        profile: Profile = STRICT,
+        bounds: Bounds = QUICK,
+        without: frozenset[str] = frozenset(),
+    ) -> None:
+        """`without`: names of files whose content says nothing and is left out."""
         self.events: Sequence[Event] = recording.events
         self._root = recording.root
-        self._start = Disk(recording.snapshot) if start is None else start.reborn()
+        self._profile = profile
+        self._bounds = bounds
+        self._without = without
+        self._start = Disk(recording.snapshot, profile) if start is None else start.reborn()
         self._disk = self._start.copy()
         self._fed = 0
         self._paths: dict[str, str | None] = {}
-        if start is not None:
-            found = self._image(0, Level.KILL, self._disk.live, File.live_variant).files
+        if start is not None and not without:
+            live = self._layout(self._disk.live)
+            found = self._image(0, Level.KILL, live, File.live_variant).files
             recorded = {path: content for path, (_, content) in recording.snapshot.files.items()}
             assert found == recorded, "the recording did not begin with what the kill left"
 
@@ -114,9 +117,9 @@ class CrashImages:
         *levels: Level,
         points: Iterable[int] | None = None,
         seed: int = 0,
-        per_point: int = 256,
+        per_point: int | None = None,
     ) -> Iterator[Image]:
-        """Each image of these levels (none: all of them) at these points, once.
+        """Each image of these levels (none: all crashes) at these points, once.
 
         Two equal images are both given when another mark lies between them, since what had been
         acknowledged then differs.
@@ -124,15 +127,18 @@ class CrashImages:
         seen: set[tuple[bytes, int]] = set()
         marks = [0, *itertools.accumulate(event.op is Op.MARK for event in self.events)]
         for point in self.points() if points is None else sorted(points):
-            for level in levels or tuple(Level):
+            for level in levels or CRASHES:
                 for image in self.at(point, level, seed=seed, limit=per_point):
                     key = image.digest, marks[point]
                     if key not in seen:
                         seen.add(key)
                         yield image
 
-    def at(self, point: int, level: Level, *, seed: int = 0, limit: int = 256) -> Iterator[Image]:
+    def at(
+        self, point: int, level: Level, *, seed: int = 0, limit: int | None = None
+    ) -> Iterator[Image]:
         """The images of one level at one point, each once, at most `limit`."""
+        limit = self._bounds.per_point if limit is None else limit
         rng = random.Random(f"{seed} {point} {level}")
         images = self._killed(point) if level is Level.KILL else self._cut(point, level, rng, limit)
         seen: set[bytes] = set()
@@ -156,6 +162,8 @@ class CrashImages:
         return self._paths[path]
 
     def _feed(self, disk: Disk, event: Event) -> None:
+        if self._without and os.path.basename(event.path) in self._without and event.op in CONTENT:
+            return
         if event.op in CHANGES or event.op is Op.CLOSE:
             other = self._relative(event.other) if event.other else None
             disk.feed(event, self._relative(event.path) if event.path else None, other)
@@ -176,7 +184,7 @@ class CrashImages:
 
     def _killed(self, point: int) -> Iterator[Image]:
         disk = self._disk_at(point)
-        yield self._image(point, Level.KILL, disk.live, File.live_variant)
+        yield self._image(point, Level.KILL, self._layout(disk.live), File.live_variant)
         event = self._in_flight(point)
         if event is None or event.op not in (Op.WRITE, Op.STORE) or len(event.payload) < 2:
             return
@@ -185,7 +193,7 @@ class CrashImages:
         for cut in sorted(cut for cut in cuts if 0 < cut < size):
             partial = disk.copy(only=event.object)
             self._feed(partial, part_of(event, cut))
-            yield self._image(point, Level.KILL, partial.live, File.live_variant)
+            yield self._image(point, Level.KILL, self._layout(partial.live), File.live_variant)
 
     # ---- the loss of power ----
 
@@ -205,16 +213,17 @@ class CrashImages:
             for file in disk.files
             if id(file) in reachable
         }
-        for tree, choice in combinations(trees, variants, rng, limit):
-            yield self._image(point, level, tree, lambda file: choice[id(file)])
+        layouts = [self._layout(tree) for tree in trees]
+        for layout, choice in combinations(layouts, variants, rng, limit):
+            yield self._image(point, level, layout, chooser(choice))
 
     def _trees(self, disk: Disk, level: Level, rng: random.Random) -> list[Names]:
         pending = [change for change in disk.changes if not change.durable]
-        if level is Level.ORDERED:
+        if level is Level.ORDERED or self._profile.names_in_order:
             masks = prefixes(len(pending))
         else:
-            masks = subsets(len(pending), rng, exact=6)
-        trees = {}
+            masks = subsets(len(pending), rng, self._bounds.exact_names, self._bounds)
+        trees: dict[frozenset[tuple[object, int]], Names] = {}
         for mask in masks:
             tree = disk.names(change for k, change in enumerate(pending) if mask >> k & 1)
             key = frozenset((place, id(node)) for place, node in tree.items())
@@ -228,9 +237,14 @@ class CrashImages:
             return [file.base_variant()]
         writes = [unit for unit in pending if unit.page < 0]
         stores = [unit for unit in pending if unit.page >= 0]
-        masks = prefixes(len(writes)) if level is Level.ORDERED else subsets(len(writes), rng)
+        if level is Level.ORDERED:
+            masks = prefixes(len(writes))
+        else:
+            masks = subsets(len(writes), rng, self._bounds.exact, self._bounds)
+        if self._profile.data_before_size:
+            masks = [mask for mask in masks if sizes_have_data(writes, mask)] or [0]
         contents = [
-            file.content(lambda unit: id(unit) in chosen)
+            file.content(any_of(chosen))
             for pages in page_choices(stores, rng)
             for mask in masks
             for chosen in [{id(u) for k, u in enumerate(writes) if mask >> k & 1} | pages]
@@ -244,28 +258,63 @@ class CrashImages:
 
     # ---- making images ----
 
-    def _image(
-        self, point: int, level: Level, names: Names, variant: Callable[[File], Variant]
-    ) -> Image:
+    def _layout(self, names: Names) -> Layout:
+        """The tree's directories and files by path, in one order whatever way it came about."""
         dirs: list[str] = []
-        files: dict[str, bytes] = {}
-        whole = blake2b(digest_size=16)
+        files: list[tuple[str, bytes, File]] = []
         below: dict[Dir, list[tuple[str, File | Dir]]] = {}
         for (folder, name), node in names.items():
             below.setdefault(folder, []).append((name, node))
         waiting = [("", self._start.root)]
         while waiting:
             prefix, folder = waiting.pop()
-            for name, node in sorted(below.get(folder, ()), key=lambda entry: entry[0]):
+            for name, node in below.get(folder, ()):
                 path = prefix + name
-                whole.update(os.fsencode(path) + b"\0")
                 if isinstance(node, Dir):
                     dirs.append(path)
                     waiting.append((path + "/", node))
                 else:
-                    files[path], digest = variant(node)
-                    whole.update(digest)
-        return Image(point, level, tuple(dirs), files, whole.digest())
+                    files.append((path, os.fsencode(path) + b"\0", node))
+        dirs.sort()
+        files.sort(key=lambda entry: entry[0])
+        return Layout(tuple(dirs), os.fsencode("/".join(dirs)) + b"\0", files)
+
+    def _image(
+        self, point: int, level: Level, layout: Layout, variant: Callable[[File], Variant]
+    ) -> Image:
+        files: dict[str, bytes] = {}
+        parts = [layout.head]
+        for path, raw, node in layout.files:
+            files[path], digest = variant(node)
+            parts += (raw, digest)
+        whole = blake2b(b"".join(parts), digest_size=16).digest()
+        return Image(point, level, layout.dirs, files, whole)
+
+
+def sizes_have_data(writes: list[Unit], mask: int) -> bool:
+    """Whether each growth that was chosen comes with the bytes of the write that caused it."""
+    for k, unit in enumerate(writes[:-1]):
+        follows = writes[k + 1].end == unit.end and writes[k + 1].data
+        if unit.grow_to >= 0 and mask >> k & 1 and follows and not mask >> k + 1 & 1:
+            return False
+    return True
+
+
+def chooser(choice: dict[int, Variant]) -> Callable[[File], Variant]:
+    """Gives each file the variant that was chosen for it."""
+    return lambda file: choice[id(file)]
+
+
+def any_of(chosen: set[int]) -> Callable[[Unit], bool]:
+    """Takes the units of these ids."""
+    return lambda unit: id(unit) in chosen
+
+
+def with_pieces(
+    victim: Unit, kept: list[tuple[int, bytes]], before: set[int]
+) -> Callable[[Unit], bool | list[tuple[int, bytes]]]:
+    """Takes some pieces of one unit, and the units of these ids."""
+    return lambda unit: kept if unit is victim else id(unit) in before
 
 
 def part_of(event: Event, size: int) -> Event:
@@ -296,24 +345,12 @@ def torn(file: File, writes: list[Unit], rng: random.Random) -> Iterator[bytes]:
         before = {id(unit) for unit in writes[:k]}
         for mask in sector_masks(len(sectors), rng):
             kept = [sector for i, sector in enumerate(sectors) if mask >> i & 1]
-            yield file.content(lambda u: kept if u is victim else id(u) in before)
-
-
-def sector_masks(count: int, rng: random.Random) -> list[int]:
-    """Which sectors of a torn write are new; neither none nor all of them."""
-    full = (1 << count) - 1
-    if count <= 4:
-        return list(range(1, full))
-    half = (1 << count // 2) - 1
-    last = 1 << count - 1
-    masks = [1, last, full ^ 1, full ^ last, half, full ^ half]
-    masks += [rng.randrange(1, full) for _ in range(4)]
-    return list(dict.fromkeys(masks))
+            yield file.content(with_pieces(victim, kept, before))
 
 
 def combinations(
-    trees: list[Names], variants: dict[int, list[Variant]], rng: random.Random, limit: int
-) -> Iterator[tuple[Names, dict[int, Variant]]]:
+    trees: list[Layout], variants: dict[int, list[Variant]], rng: random.Random, limit: int
+) -> Iterator[tuple[Layout, dict[int, Variant]]]:
     """Names with a content for each file: all when they are few, else a spread of them.
 
     The spread lets one file or the names vary while all others have nothing or all of what is

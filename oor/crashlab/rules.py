@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 
-from support.recording import Event, Op
+from oor.crashlab.recording import Event, Op
 
 
 def acks_follow_durability(
