@@ -20,7 +20,7 @@ test: $(VENV)/test-tools
 	@$(BIN)/python -m pytest
 
 explore: $(VENV)/test-tools
-	OOR_EXPLORE=$(or $(N),10) $(VENV)/bin/python -m pytest tests/test_crash_engine.py tests/test_model.py tests/test_bytes.py
+	OOR_EXPLORE=$(or $(N),10) $(VENV)/bin/python -m pytest tests/test_crashlab.py tests/test_model.py tests/test_bytes.py
 
 # A million acknowledged puts, then SIGKILL, 50 times: minutes.
 kill-million: $(VENV)/installed

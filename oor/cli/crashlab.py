@@ -87,7 +87,7 @@ def crashlab(
         note(f"{found['invariant']}: {found['text']} [{found['workload']}]: {path}")
     for violation in tally.violations if directory is None else []:
         note(str(violation))
-    return exits.ERROR if tally.violation_count else exits.FINE
+    return exits.DAMAGE if tally.violation_count else exits.FINE
 
 
 def _replay(path: str, as_json: bool) -> int:
@@ -96,7 +96,7 @@ def _replay(path: str, as_json: bool) -> int:
         emit({"violation": None if violation is None else str(violation)})
     else:
         print("nothing is violated" if violation is None else str(violation))
-    return exits.FINE if violation is None else exits.ERROR
+    return exits.FINE if violation is None else exits.DAMAGE
 
 
 def _add_figures(path: str, content: dict[str, object]) -> None:

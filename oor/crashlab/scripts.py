@@ -117,6 +117,7 @@ def large(run: Run) -> None:
 SCRIPTS: dict[str, tuple[Workload, dict[str, object]]] = {
     "mixed": (mixed, {}),
     "mixed-buffered": (mixed, {"direct_io": False}),
+    "mixed-threads": (mixed, {"log_threads": True}),
     "mixed-padded": (mixed, {"wal_block_padding": True}),
     "W-B": (unsynced_runs, {}),
     "W-C": (recycled, {}),
