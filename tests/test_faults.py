@@ -66,9 +66,7 @@ def run_with_fault(root, recording, arm, *, stays_open, options):
         except oor.OorError as error:
             raised.append(error)
             # A call that raised before it returned an LSN is indeterminate: whole or absent.
-            if len(history.lsns) < len(history.batches):
-                failed.add(len(history.batches))
-                history.lsns.append(0)
+            failed |= history.uncertain
             if not isinstance(error, oor.DiskFullError):
                 break
     met = recording.faults_met

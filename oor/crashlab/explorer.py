@@ -118,10 +118,12 @@ class Explorer:
 
     @property
     def is_done(self) -> bool:
-        """Whether the plan's states or seconds are used up."""
+        """Whether the plan's states or seconds are used up, or enough is broken to be told."""
         plan = self.plan
-        return (plan.states is not None and len(self.seen) >= plan.states) or (
-            plan.seconds is not None and time.monotonic() - self._began >= plan.seconds
+        return (
+            self.tally.violation_count >= VIOLATIONS_MAX
+            or (plan.states is not None and len(self.seen) >= plan.states)
+            or (plan.seconds is not None and time.monotonic() - self._began >= plan.seconds)
         )
 
     def explore(
