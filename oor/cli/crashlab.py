@@ -7,6 +7,7 @@ import os
 
 import click
 
+from oor import native
 from oor.cli import exits
 from oor.cli.output import emit, json_option, note
 from oor.crashlab import figures as report
@@ -79,9 +80,10 @@ def crashlab(
         emit(content)
     else:
         print(report.table(plan, tally))
+    if directory is not None and replays and not native.exists(directory):
+        native.make_dir(directory)
     for number, found in enumerate(replays if directory is not None else []):
         assert directory is not None
-        os.makedirs(directory, exist_ok=True)
         path = os.path.join(directory, f"violation-{number}.json")
         replay.save(path, found)
         note(f"{found['invariant']}: {found['text']} [{found['workload']}]: {path}")

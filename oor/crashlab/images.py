@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 
+from oor import native
 from oor.crashlab.levels import CRASHES, QUICK, Bounds, Level, prefixes, sector_masks, subsets
 from oor.crashlab.model import SECTOR, Dir, Disk, File, Names, Unit, Variant, split, variant_of
 from oor.crashlab.profiles import STRICT, Profile
@@ -27,6 +28,7 @@ from oor.crashlab.recording import Event, Op, Recording, Snapshot
 
 __all__ = ["CrashImages", "Event", "Image", "Level", "Op", "Recording", "Snapshot"]
 
+_NEW = native.WRITE | native.CREATE | native.EXCLUSIVE
 CHANGES = frozenset(
     (Op.OPEN, Op.WRITE, Op.STORE, Op.SYNC, Op.TRUNCATE, Op.ALLOCATE,
      Op.RENAME, Op.LINK, Op.UNLINK, Op.MAKE_DIR, Op.SYNC_DIR)
@@ -51,17 +53,14 @@ class Image:
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Put it into `folder`, which is empty or does not exist."""
         base = os.fspath(folder)
-        os.makedirs(base, exist_ok=True)
+        if not native.exists(base):
+            native.make_dir(base)
         for path in self.dirs:
-            os.mkdir(f"{base}/{path}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+            native.make_dir(f"{base}/{path}")
         for path, content in self.files.items():
-            fd = os.open(f"{base}/{path}", flags, 0o666)
-            body = content.rstrip(b"\0")  # room reserved ahead of use stays a hole
-            assert os.write(fd, body) == len(body)
-            if len(body) < len(content):
-                os.truncate(fd, len(content))
-            os.close(fd)
+            with native.File(f"{base}/{path}", _NEW) as file:
+                file.write(content.rstrip(b"\0"), 0)  # room reserved ahead of use stays a hole
+                file.truncate(len(content))
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
 
+from oor import native
 from oor.trace import ANY_OP, MUTATING, Event, How, Op, Trace, parse_events
 
 __all__ = ["ANY_OP", "MUTATING", "Event", "How", "Op", "Recording", "Snapshot", "parse_events"]
@@ -30,10 +31,8 @@ class Snapshot:
             for name in names:
                 path = os.path.join(folder, name)
                 status = os.stat(path)
-                with open(path, "rb") as file:
-                    content = file.read()
-                relative = os.path.relpath(path, root)
-                found.files[relative] = ((status.st_dev, status.st_ino), content)
+                identity = status.st_dev, status.st_ino
+                found.files[os.path.relpath(path, root)] = identity, native.read_file(path)
         return found
 
     @classmethod

@@ -12,6 +12,7 @@ import zlib
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
+from oor import native
 from oor.crashlab.history import History, Promise
 from oor.crashlab.images import Image
 from oor.crashlab.invariants import Violation
@@ -109,15 +110,14 @@ def replay(content: dict[str, Any]) -> Violation | None:
 
 def save(path: str, content: dict[str, Any]) -> None:
     """Write a replay file."""
-    with open(path, "w", encoding="ascii") as file:
-        json.dump(content, file, indent=1)
-        file.write("\n")
+    text = json.dumps(content, indent=1) + "\n"
+    with native.File(path, native.WRITE | native.CREATE | native.TRUNCATE) as file:
+        file.write(text.encode("ascii"), 0)
 
 
 def read(path: str) -> dict[str, Any]:
     """Read a replay file."""
-    with open(path, encoding="ascii") as file:
-        content = json.load(file)
+    content = json.loads(native.read_file(path))
     if not isinstance(content, dict):
         raise LimitError(f"{path} is no replay")
     return content
