@@ -53,8 +53,9 @@ class Image:
     def write(self, folder: str | os.PathLike[str]) -> None:
         """Put it into `folder`, which is empty or does not exist."""
         base = os.fspath(folder)
-        if not native.exists(base):
-            native.make_dir(base)
+        for path in (os.path.dirname(os.path.abspath(base)), base):
+            if not native.exists(path):
+                native.make_dir(path)
         for path in self.dirs:
             native.make_dir(f"{base}/{path}")
         for path, content in self.files.items():
