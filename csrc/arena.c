@@ -37,6 +37,7 @@ struct oor_arena {
     pthread_mutex_t lock;
     chunk *with_room[CLASS_COUNT];
     uint32_t chunks[CLASS_COUNT];
+    chunk *empty; /* linked by `next`; of all but the first the system has the pages back */
 };
 
 oor_arena *oor_arena_new(void) {
@@ -53,6 +54,10 @@ void oor_arena_free(oor_arena *arena) {
     if (!arena) return;
     for (uint32_t i = 0; i < CLASS_COUNT; i++) assert(arena->chunks[i] == 0);
     pthread_mutex_destroy(&arena->lock);
+    for (chunk *next, *at = arena->empty; at; at = next) {
+        next = at->next;
+        free(at);
+    }
     free(arena);
 }
 
@@ -88,14 +93,28 @@ static void unlink_chunk(oor_arena *arena, chunk *gone) {
 }
 
 static chunk *new_chunk(oor_arena *arena, uint32_t class_at) {
-    chunk *made = aligned_alloc(CHUNK_SIZE, CHUNK_SIZE);
-    if (!made) return NULL;
+    chunk *made = arena->empty;
+    if (made) {
+        arena->empty = made->next;
+    } else if (!(made = aligned_alloc(CHUNK_SIZE, CHUNK_SIZE))) {
+        return NULL;
+    }
     /* Advice only: where there are no huge pages nothing is lost. */
     if (arena->chunks[class_at]++ > 0) (void)madvise(made, CHUNK_SIZE, MADV_HUGEPAGE);
     *made =
         (chunk){.slot_size = slot_size_of(class_at), .fresh = HEADER_SIZE, .class_at = class_at};
     link_chunk(arena, made);
     return made;
+}
+
+/* Keeps the address of an empty chunk, and gives its pages back once another one is empty: a class
+ * at the edge of a chunk would ask for them again at once.  The header's page stays, for the link. */
+static void put_aside(oor_arena *arena, chunk *gone) {
+    const size_t page = 4096;
+    if (arena->empty)
+        (void)madvise((uint8_t *)arena->empty + page, CHUNK_SIZE - page, MADV_DONTNEED);
+    gone->next = arena->empty;
+    arena->empty = gone;
 }
 
 static int is_full(const chunk *at) { return !at->free && CHUNK_SIZE - at->fresh < at->slot_size; }
@@ -144,7 +163,7 @@ void oor_arena_give(oor_arena *arena, void *memory, size_t size) {
     if (--to->used == 0) {
         unlink_chunk(arena, to);
         arena->chunks[to->class_at]--;
-        free(to);
+        put_aside(arena, to);
     }
     pthread_mutex_unlock(&arena->lock);
 }

@@ -9,7 +9,8 @@
  * Threads:   safe for all callers at once; one lock, which a lookup that finds its block never
  *            meets.
  * Invariants:
- * (1) A chunk serves one class.  A chunk of which nothing is in use goes back to the system.
+ * (1) A chunk serves one class.  Of those of which nothing is in use, the pages of all but one go
+ *     back to the system.
  * (2) The first chunk of a class is touched page by page, so that a small cache stays small. */
 #ifndef OOR_ARENA_H
 #define OOR_ARENA_H

@@ -340,30 +340,55 @@ int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32
     return oor_unpacked_size(place, codec, payload, size);
 }
 
-/* A section verified and unpacked, in memory of the cache; NULL: an error is set. */
-static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size_t size,
-                            size_t *content_size, size_t *taken) {
+/* A section read and verified into `room`, which is of its size: the size of its payload. */
+static int64_t fetch_section(const oor_table *table, const oor_place *place, uint8_t *room,
+                             size_t size, uint32_t *codec) {
     size_t payload_size;
+    int rc = read_whole(table, room, size, place->offset);
+    if (rc >= 0) rc = oor_section_check(place, room, size, codec, &payload_size);
+    return rc < 0 ? rc : (int64_t)payload_size;
+}
+
+/* The block of a section as it is on disk, unpacked into memory of the cache: see fetch_block. */
+static uint8_t *unpack_block(const oor_table *table, const oor_place *place, size_t size,
+                             size_t *content_size, size_t *taken) {
     uint32_t codec = OOR_CODEC_NONE;
-    uint8_t *section = oor_cache_take(table->cache, size), *content = NULL;
-    if (!section) return NULL;
-    int rc = read_whole(table, section, size, place->offset);
-    if (rc >= 0) rc = oor_section_check(place, section, size, &codec, &payload_size);
-    int64_t found = rc < 0 ? rc : oor_table_content(table, place, codec, section, payload_size);
-    if (found >= 0 && codec == OOR_CODEC_NONE) {
-        *content_size = payload_size;
-        *taken = size;
-        return section;
-    }
+    uint8_t *section = malloc(size), *content = NULL;
+    int64_t payload = section ? fetch_section(table, place, section, size, &codec)
+                              : no_memory(table, size);
+    int64_t found = payload < 0 ? payload
+                                : oor_table_content(table, place, codec, section, (size_t)payload);
     if (found >= 0) {
         *content_size = *taken = (size_t)found;
         content = oor_cache_take(table->cache, *taken);
-        rc = content ? oor_unpack(place, codec, section, payload_size, content, *content_size)
-                     : OOR_E_MEMORY;
+    }
+    if (content && codec == OOR_CODEC_NONE) {
+        memcpy(content, section, *content_size);
+    } else if (content && oor_unpack(place, codec, section, (size_t)payload, content,
+                                     *content_size) < 0) {
+        oor_cache_give(table->cache, content, *taken);
+        content = NULL;
+    }
+    free(section);
+    return content;
+}
+
+/* A block verified and unpacked, in `taken` bytes of the cache; NULL: an error is set. */
+static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size_t size,
+                            size_t *content_size, size_t *taken) {
+    if (table->codec != OOR_CODEC_NONE)
+        return unpack_block(table, place, size, content_size, taken);
+    uint32_t codec;
+    uint8_t *section = oor_cache_take(table->cache, size);
+    if (!section) return NULL;
+    int64_t payload = fetch_section(table, place, section, size, &codec);
+    if (payload >= 0) payload = oor_table_content(table, place, codec, section, (size_t)payload);
+    if (payload >= 0) {
+        *content_size = (size_t)payload;
+        *taken = size;
+        return section;
     }
     oor_cache_give(table->cache, section, size);
-    if (found >= 0 && rc >= 0) return content;
-    if (found >= 0) oor_cache_give(table->cache, content, *taken);
     return NULL;
 }
 
