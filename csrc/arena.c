@@ -107,8 +107,9 @@ static chunk *new_chunk(oor_arena *arena, uint32_t class_at) {
     return made;
 }
 
-/* Keeps the address of an empty chunk, and gives its pages back once another one is empty: a class
- * at the edge of a chunk would ask for them again at once.  The header's page stays, for the link. */
+/* Keeps the address of an empty chunk, and gives its pages back once another one is empty: a
+ * class at the edge of a chunk would ask for them again at once.  The header's page stays, for the
+ * link. */
 static void put_aside(oor_arena *arena, chunk *gone) {
     const size_t page = 4096;
     if (arena->empty)
