@@ -586,6 +586,12 @@ int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
 int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
                      const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
                      oor_buffer *out);
+/* The first `pairs` pairs of each of `count` ranges start <= key < stop, as a pickled list in which
+ * a None ends each range.  sizes[2 * i] and sizes[2 * i + 1] are those of its bounds.
+ * OOR_E_LIMIT: the sizes do not add up. */
+int oor_version_scan_many(const oor_version *version, uint64_t count, const uint8_t *bounds,
+                          size_t bounds_size, const uint32_t *sizes, int reverse, uint32_t pairs,
+                          oor_buffer *out);
 
 /* Memory of the caller's that pairs are written to, one behind the other (grammar: sink.h). */
 typedef struct {
@@ -732,6 +738,12 @@ const char *oor_tle_rule_name(int rule);
 int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                         const uint8_t *keep, uint16_t source, uint8_t *keys, uint32_t *value_sizes,
                         uint8_t *values, size_t values_capacity);
+enum {
+    OOR_TLE_NEWEST_KEY_SIZE = 5,
+    OOR_TLE_NEWEST_VALUE_MAX = 191, /* of a set's value that is kept with the newest one */
+    OOR_TLE_NEWEST_ROOM = 223,      /* for the value of a newest set's record */
+    OOR_TLE_LABELS_ROOM = 160       /* for keys, and again for values, of the labels of one set */
+};
 /* What one ingest knows of an object (tle_roster.c). */
 typedef struct {
     uint64_t digest;     /* of the newest set; of sets of one epoch, of the last stored */
@@ -741,6 +753,8 @@ typedef struct {
     uint32_t catalog_number;
     uint16_t source;
     uint16_t flags; /* 0: the slot is free */
+    uint8_t value_size; /* of the newest set's value; 0: it is not at hand */
+    uint8_t value[OOR_TLE_NEWEST_VALUE_MAX];
 } oor_tle_object;
 enum oor_tle_object_flags {
     OOR_TLE_MET = 1,
@@ -760,11 +774,6 @@ enum oor_tle_verdict {
     OOR_TLE_NEW = 1,
     OOR_TLE_ASK = 2 /* only the store can tell */
 };
-enum {
-    OOR_TLE_NEWEST_KEY_SIZE = 5,
-    OOR_TLE_NEWEST_VALUE_SIZE = 32,
-    OOR_TLE_LABELS_ROOM = 160 /* for keys, and again for values, of the labels of one set */
-};
 /* Moves to a larger array of zeros.  OOR_E_LIMIT: it is not larger, or no power of two. */
 int64_t oor_tle_roster_grow(oor_tle_roster *roster, oor_tle_object *objects, uint64_t slots);
 /* Takes in the objects of sets; returns how many were not met before, with their numbers.
@@ -781,10 +790,16 @@ int64_t oor_tle_roster_sort_out(oor_tle_roster *roster, uint64_t count, const oo
 /* Takes those sets for which keep[i] is not 0 as stored, after the store was asked. */
 int64_t oor_tle_roster_take(oor_tle_roster *roster, uint64_t count, const oor_tle_set *sets,
                             uint16_t source, const uint8_t *keep);
+/* Keeps the values of those sets of `text` for which keep[i] is not 0, if they are the newest of
+ * their objects and short: they were written with LSNs from `first_lsn` on. */
+int64_t oor_tle_roster_keep(oor_tle_roster *roster, const uint8_t *text, size_t size,
+                            uint64_t count, const oor_tle_set *sets, uint16_t source,
+                            const uint8_t *keep, uint64_t first_lsn);
 /* Writes the records of up to `capacity` newest sets that changed, from *slot on, and moves it.
- * Each is told once.  Returns how many; 0 at the end. */
+ * Each is told once.  Values take OOR_TLE_NEWEST_ROOM at the most, with their sizes beside them.
+ * Returns how many; 0 at the end. */
 int64_t oor_tle_roster_changed(oor_tle_roster *roster, uint64_t *slot, uint64_t capacity,
-                               uint8_t *keys, uint8_t *values);
+                               uint8_t *keys, uint8_t *values, uint32_t *value_sizes);
 
 /* Records one behind the other; the arrays are the caller's. */
 typedef struct {

@@ -38,6 +38,8 @@ enum { OOR_TLE_KIND_NEWEST = 0x20, OOR_TLE_RECORD_HEADER_SIZE = 9 };
 void oor_tle_store_big(uint8_t *out, uint64_t value, int size);
 /* The OOR_TLE_KEY_SIZE bytes of a set's key. */
 void oor_tle_write_key(const oor_tle_set *set, uint16_t source, uint8_t *out);
+/* The value of a set of `text`, OOR_TLE_VALUE_HEADER_SIZE bytes longer than the set. */
+void oor_tle_write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *out);
 /* What a value of an index begins with: an LSN of 0 and the format. */
 void oor_tle_record_header(uint8_t *out);
 

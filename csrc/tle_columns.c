@@ -49,7 +49,7 @@ void oor_tle_record_header(uint8_t *out) {
     out[OOR_TLE_RECORD_HEADER_SIZE - 1] = FORMAT_INDEX;
 }
 
-static void write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *out) {
+void oor_tle_write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *out) {
     oor_store64(out + VALUE_LSN, 0);
     out[VALUE_FORMAT] = FORMAT_TEXT;
     out[VALUE_FLAGS] = (uint8_t)set->flags;
@@ -71,7 +71,7 @@ int64_t oor_tle_columns(const uint8_t *text, size_t size, uint64_t count, const 
             if (value_size > values_capacity - at)
                 return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are too few for the values",
                                 values_capacity);
-            write_value(text, set, values + at);
+            oor_tle_write_value(text, set, values + at);
         }
         if (keys) {
             oor_tle_write_key(set, source, keys);

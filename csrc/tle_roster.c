@@ -7,14 +7,16 @@
  * that is newer than every one of its object must be new.  And it is what the index of newest sets
  * is written from, at the end of a delivery:
  *
- * newest := 0x20 number:u32                 -> lsn:u64 format:u8 key:23      (tle_columns.c: key)
+ * newest := 0x20 number:u32       -> lsn:u64 format:u8 key:23 [value]      (tle_columns.c: both)
  *
- * Integers of keys are big-endian; the LSN is 0 here, and the log puts it in. */
+ * Integers of keys are big-endian.  The first LSN is 0 here, and the log puts it in; that of the
+ * value is the set's own.  With values at hand the newest sets of all objects are one short scan. */
 #include "tle.h"
 
-enum { NEWEST_KEY_SIZE = 5, NEWEST_VALUE_SIZE = OOR_TLE_RECORD_HEADER_SIZE + OOR_TLE_KEY_SIZE };
-_Static_assert((int)NEWEST_KEY_SIZE == (int)OOR_TLE_NEWEST_KEY_SIZE, "the header names the size");
-_Static_assert((int)NEWEST_VALUE_SIZE == (int)OOR_TLE_NEWEST_VALUE_SIZE, "and that of the value");
+enum { NEWEST_KEY_SIZE = OOR_TLE_NEWEST_KEY_SIZE };
+enum { NEWEST_VALUE_AT = OOR_TLE_RECORD_HEADER_SIZE + OOR_TLE_KEY_SIZE };
+_Static_assert((int)NEWEST_VALUE_AT + (int)OOR_TLE_NEWEST_VALUE_MAX == (int)OOR_TLE_NEWEST_ROOM,
+               "the header names the room");
 
 static oor_tle_object *slot_of(const oor_tle_roster *roster, uint32_t number) {
     uint64_t mask = roster->slots - 1, at = number * 0x9e3779b97f4a7c15u >> 32 & mask;
@@ -82,6 +84,7 @@ static void put_in_force(oor_tle_object *object, const oor_tle_set *set, uint16_
     object->epoch_us = set->epoch_us;
     object->digest = set->digest;
     object->source = source;
+    object->value_size = 0;
     object->flags |= OOR_TLE_STORED | OOR_TLE_CHANGED;
 }
 
@@ -132,8 +135,33 @@ int64_t oor_tle_roster_take(oor_tle_roster *roster, uint64_t count, const oor_tl
     return taken;
 }
 
+int64_t oor_tle_roster_keep(oor_tle_roster *roster, const uint8_t *text, size_t size,
+                            uint64_t count, const oor_tle_set *sets, uint16_t source,
+                            const uint8_t *keep, uint64_t first_lsn) {
+    int64_t kept = 0;
+    uint64_t lsn = first_lsn;
+    for (uint64_t i = 0; i < count; i++) {
+        if (!keep[i]) continue;
+        const oor_tle_set *set = &sets[i];
+        if (set->offset > size || set->size > size - set->offset)
+            return oor_fail(OOR_E_LIMIT, NULL, "set %llu is not in the text",
+                            (unsigned long long)i);
+        oor_tle_object *object = oor_tle_roster_find(roster, set->catalog_number);
+        size_t value_size = OOR_TLE_VALUE_HEADER_SIZE + (size_t)set->size;
+        if (object && object->epoch_us == set->epoch_us && object->digest == set->digest &&
+            object->source == source && value_size <= OOR_TLE_NEWEST_VALUE_MAX) {
+            oor_tle_write_value(text, set, object->value);
+            oor_store64(object->value, lsn);
+            object->value_size = (uint8_t)value_size;
+            kept++;
+        }
+        lsn++;
+    }
+    return kept;
+}
+
 int64_t oor_tle_roster_changed(oor_tle_roster *roster, uint64_t *slot, uint64_t capacity,
-                               uint8_t *keys, uint8_t *values) {
+                               uint8_t *keys, uint8_t *values, uint32_t *value_sizes) {
     uint64_t count = 0;
     for (; *slot < roster->slots && count < capacity; ++*slot) {
         oor_tle_object *object = &roster->objects[*slot];
@@ -147,7 +175,9 @@ int64_t oor_tle_roster_changed(oor_tle_roster *roster, uint64_t *slot, uint64_t 
         keys += NEWEST_KEY_SIZE;
         oor_tle_record_header(values);
         oor_tle_write_key(&set, object->source, values + OOR_TLE_RECORD_HEADER_SIZE);
-        values += NEWEST_VALUE_SIZE;
+        memcpy(values + NEWEST_VALUE_AT, object->value, object->value_size);
+        value_sizes[count] = NEWEST_VALUE_AT + (uint32_t)object->value_size;
+        values += value_sizes[count];
         count++;
     }
     return (int64_t)count;

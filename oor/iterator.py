@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from array import array
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol
@@ -358,6 +361,56 @@ def first_pair(
             lower = key + b"\0"
     # Among many deletions a walk is cheaper than single steps.
     return next(Scan(Walk(moment, None, lower, upper, reverse, 1)), None)
+
+
+def scan_many(
+    moment: Moment, ranges: Sequence[tuple[bytes, bytes]], limit: int, reverse: bool
+) -> list[list[tuple[bytes, bytes]]]:
+    """The first `limit` live pairs of each range, or the last; see `Reads.scan_many`."""
+    found = _scan_many_of_tables(moment.version, ranges, limit, reverse)
+    if moment.views and ranges:
+        newer = _Keys(moment.views, min(low for low, _ in ranges), max(high for _, high in ranges))
+        for place, (low, high) in enumerate(ranges):
+            if newer.any_between(low, high):
+                found[place] = list(Scan(Walk(moment, None, low, high, reverse, limit)))
+    return found
+
+
+def _scan_many_of_tables(
+    version: Version, ranges: Sequence[tuple[bytes, bytes]], limit: int, reverse: bool
+) -> list[list[tuple[bytes, bytes]]]:
+    bounds = list(chain.from_iterable(ranges))
+    joined, sizes = b"".join(bounds), array("I", list(map(len, bounds)))
+    buffer = Buffer()
+    check(
+        lib.oor_version_scan_many(
+            version.raw, len(ranges), joined, len(joined), ffi.from_buffer("uint32_t[]", sizes),
+            reverse, limit, buffer.raw,
+        )
+    )  # fmt: skip
+    flat: list[Any] = buffer.load()
+    found = []
+    at = 0
+    for _ in ranges:
+        end = flat.index(None, at)
+        found.append([(flat[i], flat[i + 1]) for i in range(at, end, 2)])
+        at = end + 1
+    return found
+
+
+class _Keys:
+    """The keys that memtables say anything of, in order."""
+
+    def __init__(self, views: Sequence[View], lower: bytes, upper: bytes) -> None:
+        found: set[bytes] = set()
+        for view in views:
+            found.update(key for key, _ in view.window(lower, upper, sys.maxsize, False))
+        self._sorted = sorted(found)
+
+    def any_between(self, lower: bytes, upper: bytes) -> bool:
+        """Whether there is one with lower <= key < upper."""
+        at = bisect_left(self._sorted, lower)
+        return at < len(self._sorted) and self._sorted[at] < upper
 
 
 class _Source:

@@ -324,3 +324,30 @@ def test_get_into_says_the_size_of_a_value_that_does_not_fit(reader):
     assert buffer == b"." * 100
     with pytest.raises((TypeError, BufferError, ValueError)):
         reader.get_into(b"a", bytes(100))
+
+
+@given(
+    st.lists(st.tuples(st.binary(max_size=2), st.binary(max_size=2)), max_size=8),
+    st.integers(0, 3),
+    st.booleans(),
+    st.integers(0, 3),
+)
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_many_ranges_give_what_a_scan_of_each_gives(tmp_path_factory, ranges, limit, reverse, flush):
+    """Over tables, memtables and deletions in any mixture."""
+    with oor.open(tmp_path_factory.mktemp("many") / "s", background=False) as db:
+        for step in range(4):
+            for number in range(step, 256, 3 + step):
+                key = bytes([number]) if number % 2 else bytes([number, step])
+                db.put(key, b"%d" % step)
+                if number % 7 == step:
+                    db.delete(bytes([number]))
+            if step < flush:
+                db.flush()
+        wanted = [list(db.scan(*one, limit=limit, reverse=reverse)) for one in ranges]
+        assert db.scan_many(ranges, limit=limit, reverse=reverse) == wanted
+        with db.snapshot() as snapshot:
+            db.put(b"a", b"later")
+            assert snapshot.scan_many(ranges, limit=limit, reverse=reverse) == wanted

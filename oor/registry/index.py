@@ -41,10 +41,20 @@ def is_open(reader: Reader) -> bool:
     return reader.get(keys.OPEN_KEY) is not None
 
 
-def newest_keys(reader: Reader) -> list[bytes]:
-    """The key of every object's newest set, by catalog number. Only if not `is_open`."""
-    at = _HEAD_SIZE
-    return [value[at:] for _, value in reader.scan(prefix=keys.NEWEST_PREFIX)]
+def newest_of(name: bytes, record: bytes) -> tuple[bytes, bytes | None]:
+    """The key of the newest set that a record names, and the set's value if the record has it."""
+    content = payload(name, record)
+    return content[: keys.KEY_SIZE], content[keys.KEY_SIZE :] or None
+
+
+def newest_sets(reader: Reader) -> tuple[list[bytes], list[bytes | None]]:
+    """Key of every object's newest set, by catalog number, and its value where that is at hand.
+
+    Only if not `is_open`.
+    """
+    at, end = _HEAD_SIZE, _HEAD_SIZE + keys.KEY_SIZE
+    records = [value for _, value in reader.scan(prefix=keys.NEWEST_PREFIX)]
+    return [value[at:end] for value in records], [value[end:] or None for value in records]
 
 
 def labelled(reader: Reader, prefix: bytes) -> list[int]:
@@ -76,5 +86,5 @@ def label_records(labels: Iterable[Label]) -> Pairs:
 
 
 def newest_records(newest: Iterable[bytes]) -> Pairs:
-    """The records that name these keys of sets as the newest of their objects."""
+    """The records that name these keys as those of their objects' newest sets, without values."""
     return [(keys.NEWEST_PREFIX + key[1:5], _HEAD + key) for key in newest]

@@ -256,6 +256,7 @@ class _Delivering:
         self._delivery.wrote(lsn - len(pairs) - fresh + 1, lsn)
         if fresh:
             run._report.last_lsn = lsn
+            run._roster.keep(batch, keep, run._source_id, lsn - fresh + 1)
 
     def _note(self) -> None:
         """The delivery's counts are the file's."""

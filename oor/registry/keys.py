@@ -6,13 +6,14 @@
     open        := 0x04                                    -> lsn:u64 format:u8 id:u32
     element set := 0x10 number:u32 epoch:u64 source:u16 digest:u64
                                                             -> lsn:u64 format:u8 flags:u8 text
-    newest      := 0x20 number:u32                         -> lsn:u64 format:u8 key:23
+    newest      := 0x20 number:u32                         -> lsn:u64 format:u8 key:23 [value]
     designator  := 0x21 text 0x00 number:u32               -> lsn:u64 format:u8
     name        := 0x22 text 0x00 number:u32               -> lsn:u64 format:u8 name
 
 Integers in keys are big-endian, so byte order is the order of the numbers: all sets of an object
 lie together, by epoch. The epoch is microseconds since 1970 UTC with the sign bit flipped. The text
-in the keys of indexes is UTF-8 without NUL, case folded in names, upper case in designators.
+in the keys of indexes is UTF-8 without NUL, case folded in names, upper case in designators. The
+record of the newest set has the set's value, too, where that is short.
 """
 
 from __future__ import annotations

@@ -51,6 +51,10 @@ class Reader(Protocol):
         limit: int | None = None,
     ) -> Iterator[tuple[bytes, bytes]]: ...
 
+    def scan_many(
+        self, ranges: Sequence[tuple[bytes, bytes]], *, limit: int = 1, reverse: bool = False
+    ) -> list[list[tuple[bytes, bytes]]]: ...
+
 
 class Snapshot(Reader, Protocol):
     """A read view that does not change until it is left."""

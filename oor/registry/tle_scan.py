@@ -102,6 +102,15 @@ class Batch:
             others = [self.label(index) for index in range(self.count) if marked[index]]
         return rooms.pairs(), others
 
+    def keep_newest(self, roster: Roster, keep: bytes, source_id: int, first_lsn: int) -> None:
+        """Let the roster have the values of those kept sets that are in force."""
+        check(
+            lib.oor_tle_roster_keep(
+                roster.raw, self._text, self._size, self.count, self._sets, source_id, keep,
+                first_lsn,
+            )
+        )  # fmt: skip
+
     def label(self, index: int) -> Label:
         """Number, designator and name of a set."""
         found = self._sets[index]

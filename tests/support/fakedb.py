@@ -36,6 +36,9 @@ class FakeDB:
             start, stop = prefix, prefix[:-1] + bytes([prefix[-1] + 1])
         return itertools.islice(self._walk(start, stop, reverse), limit)
 
+    def scan_many(self, ranges, *, limit=1, reverse=False):
+        return [list(self.scan(*one, reverse=reverse, limit=limit)) for one in ranges]
+
     def _walk(self, start, stop, reverse):
         """Looks at the pairs of the moment at each step: who wants one moment takes a snapshot."""
         inclusive = True, False

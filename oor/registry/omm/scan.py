@@ -78,6 +78,9 @@ class OmmBatch:
         met.update(labels)
         return [], list(labels)
 
+    def keep_newest(self, roster: Roster, keep: bytes, source_id: int, first_lsn: int) -> None:
+        """Messages are long, and looked up when they are asked for."""
+
     def _kept(self, keep: bytes | None) -> Sequence[_Found]:
         return self._found if keep is None else list(compress(self._found, keep))
 
