@@ -79,7 +79,7 @@ $(VENV)/installed: $(VENV)/build-tools $(C_SIDE)
 	@touch $@
 
 $(VENV)/test-tools: $(VENV)/installed
-	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100" sgp4 matplotlib
+	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100" sgp4 matplotlib pyarrow duckdb
 	@touch $@
 
 $(VENV)/lint-tools: $(VENV)/test-tools

@@ -10,7 +10,7 @@
  * newest := 0x20 number:u32       -> lsn:u64 format:u8 key:23 [value]      (tle_columns.c: both)
  *
  * Integers of keys are big-endian.  The first LSN is 0 here, and the log puts it in; that of the
- * value is the set's own.  With values at hand the newest sets of all objects are one short scan. */
+ * value is the set's own.  With values at hand the newest sets of all objects are one scan. */
 #include "tle.h"
 
 enum { NEWEST_KEY_SIZE = OOR_TLE_NEWEST_KEY_SIZE };

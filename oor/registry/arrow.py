@@ -7,11 +7,15 @@ float64: TLE fields have at most 11 digits, so each reads back as its text. The 
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterable, Iterator
+from decimal import Decimal
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from oor.registry.formats import Format
 from oor.registry.satellites import MissingExtraError
+from oor.registry.tle_set import designator_of
 
 if TYPE_CHECKING:
     from oor.registry.elset import ElementSet
@@ -42,6 +46,10 @@ _COLUMNS = (
 )
 
 
+_CODES = {"double": "d", "uint32": "I", "uint64": "Q", "timestamp[us, tz=UTC]": "q"}
+_NAMES = tuple(name for name, _, _ in _COLUMNS)
+
+
 def schema() -> Any:
     """The `pyarrow.Schema` of the tables. Raises MissingExtraError without `pyarrow`."""
     pa = _pyarrow()
@@ -60,12 +68,17 @@ def schema() -> Any:
 
 
 def batches(elsets: Iterable[ElementSet], rows: int = ROWS) -> Iterator[Any]:
-    """`pyarrow.RecordBatch`es of at most `rows` sets each, in bounded memory. About 35 us a set."""
+    """`pyarrow.RecordBatch`es of at most `rows` sets each, in bounded memory.
+
+    Cost: about 10 us a set of TLE, 50 us a message.
+    """
     pa = _pyarrow()
     wanted = schema()
     rest = iter(elsets)
-    while part := list(islice(rest, rows)):
-        yield pa.record_batch([_column(pa, part, field) for field in wanted], schema=wanted)
+    while part := [_row(elset) for elset in islice(rest, rows)]:
+        columns = zip(*part, strict=True)
+        arrays = [_array(pa, column, field) for column, field in zip(columns, wanted, strict=True)]
+        yield pa.record_batch(arrays, schema=wanted)
 
 
 def table(elsets: Iterable[ElementSet]) -> Any:
@@ -113,13 +126,42 @@ def to_polars(elsets: Iterable[ElementSet]) -> Any:
     return _imported("polars").from_arrow(table(elsets))
 
 
-def _column(pa: Any, elsets: list[ElementSet], field: Any) -> Any:
-    if field.name == "epoch":
-        return pa.array([elset.epoch_us for elset in elsets], pa.int64()).cast(field.type)
-    values: list[Any] = [getattr(elset, field.name) for elset in elsets]
-    if field.type == pa.float64():
-        values = [None if value is None else float(value) for value in values]
-    return pa.array(values, field.type)
+def _row(elset: ElementSet) -> tuple[Any, ...]:
+    """The values of a set in the order of the columns; numbers with digits behind a point, floats.
+
+    Lines are read in one go: a float that Python reads of a field's text is the one nearest to it,
+    and so is that of a Decimal of the same text.
+    """
+    if elset.format is not Format.TLE:
+        values = (getattr(elset, name if name != "epoch" else "epoch_us") for name in _NAMES)
+        return tuple(float(x) if isinstance(x, Decimal) else x for x in values)
+    one, two = elset.lines[-2:]
+    return (
+        elset.norad_cat_id, elset.object_name, designator_of(one[9:17]), one[7], elset.epoch_us,
+        float(two[52:63]), float("0." + two[26:33].replace(" ", "0")), float(two[8:16]),
+        float(two[17:25]), float(two[34:42]), float(two[43:51]), _whole(one[62]),
+        _whole(one[64:68]), _whole(two[63:68]), _scaled(one[53:61]), float(one[33:43]),
+        _scaled(one[44:52]), elset.source, elset.lsn,
+    )  # fmt: skip
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.strip() else None
+
+
+def _scaled(text: str) -> float:
+    """Eight columns: sign, five digits behind an implied point, signed exponent of ten."""
+    exponent = text[6:8].replace(" ", "+", 1)
+    return float(f"{text[0].strip()}.{text[1:6]}E{exponent}")
+
+
+def _array(pa: Any, values: tuple[Any, ...], field: Any) -> Any:
+    code = _CODES.get(str(field.type))
+    if code is None or None in values:
+        return pa.array(values, field.type)
+    # The memory of the column as it is: pyarrow looks at each Python object for longer.
+    memory = pa.py_buffer(array(code, values))
+    return pa.Array.from_buffers(field.type, len(values), [None, memory])
 
 
 def _pyarrow() -> Any:
