@@ -37,6 +37,10 @@ lint: $(VENV)/lint-tools
 sanitize: $(VENV)/test-tools
 	@$(BIN)/python tests/sanitize.py --seconds $(or $(N),20)
 
+# The figures of docs/reliability.md, after the table of classes and the fuzz corpus are checked.
+reliability: $(VENV)/test-tools
+	@$(BIN)/python -m bench.reliability
+
 # Which branches of log, recovery and manifest no test takes, against the list with reasons.
 coverage: $(VENV)/test-tools
 	@$(BIN)/python -m pip install $(MESSAGES) coverage

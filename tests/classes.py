@@ -89,10 +89,14 @@ def tests_of_the_tree() -> set[str]:
 
 
 class Copy:
-    """A copy of the tree in which bugs are planted, one at a time, and built."""
+    """A copy of the tree below build/, built there with options of its own and imported from there.
 
-    def __init__(self) -> None:
-        self.root = ROOT / "build" / "red"
+    Bugs are planted in it, one at a time.
+    """
+
+    def __init__(self, name: str = "red", *options: str) -> None:
+        self.root = ROOT / "build" / name
+        self._options = options
         for name in COPIED:
             source, target = ROOT / name, self.root / name
             if source.is_dir():
@@ -113,15 +117,19 @@ class Copy:
             command = [
                 str(cmake), "-S", str(self.root), "-B", str(output), "-DCMAKE_BUILD_TYPE=Release",
                 f"-DPython_EXECUTABLE={sys.executable}",
-                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={self.root / 'oor'}",
+                f"-DCMAKE_LIBRARY_OUTPUT_DIRECTORY={self.root / 'oor'}", *self._options,
             ]  # fmt: skip
             subprocess.run(command, check=True, capture_output=True)
         subprocess.run([str(cmake), "--build", str(output)], check=True, capture_output=True)
 
+    def environment(self) -> dict[str, str]:
+        """Of a process that imports this copy and no other."""
+        return os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+
     def run(self, tests: tuple[str, ...]) -> tuple[int, str]:
         """Run tests until one fails; the exit code, and the test that failed."""
         command = [sys.executable, "-m", "pytest", "-x", "-p", "no:cacheprovider", "-rf", *tests]
-        environment = os.environ | {"PYTHONPATH": str(self.root), "PYTHONDONTWRITEBYTECODE": "1"}
+        environment = self.environment()
         try:
             done = subprocess.run(
                 command, cwd=self.root, env=environment, capture_output=True, text=True, timeout=240

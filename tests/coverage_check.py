@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tomllib
 from collections import Counter
 from pathlib import Path
+
+from classes import Copy
 
 ROOT = Path(__file__).resolve().parent.parent
 LISTED = ROOT / "tests" / "coverage.toml"
@@ -40,22 +41,15 @@ Missing = Counter[tuple[str, str]]
 
 def run() -> None:
     """Build with counters, run the tests."""
-    site = BUILD / "site"
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps",
-        "--target", str(site), "--upgrade", f"-Cbuild-dir={BUILD / 'build'}",
-        "-Ccmake.build-type=Debug", "-Ccmake.define.OOR_COVERAGE=ON", str(ROOT),
-    ]  # fmt: skip
-    subprocess.run(command, check=True)
-    shutil.copy(ROOT / "tests" / "only_this_tree.py", site / "sitecustomize.py")
+    copy = Copy("coverage", "-DOOR_COVERAGE=ON", "-DCMAKE_BUILD_TYPE=Debug")
     for counts in BUILD.rglob("*.gcda"):
         counts.unlink()
-    environment = os.environ | {"PYTHONPATH": str(site), "COVERAGE_FILE": str(BUILD / "python")}
+    environment = copy.environment() | {"COVERAGE_FILE": str(BUILD / "python")}
     command = [
-        sys.executable, "-m", "coverage", "run", "--branch", f"--include={site}/oor/*", "-m",
-        "pytest", "-q", "-p", "no:cacheprovider", *(str(ROOT / "tests" / name) for name in TESTS),
+        sys.executable, "-m", "coverage", "run", "--branch", "--include=oor/*", "-m",
+        "pytest", "-q", "-p", "no:cacheprovider", *(f"tests/{name}" for name in TESTS),
     ]  # fmt: skip
-    subprocess.run(command, env=environment, cwd=ROOT)
+    subprocess.run(command, env=environment, cwd=copy.root)
 
 
 def of_c() -> tuple[Missing, int]:
@@ -91,10 +85,10 @@ def of_python() -> tuple[Missing, int]:
     out = BUILD / "python.json"
     command = [sys.executable, "-m", "coverage", "json", "-q", "-o", str(out)]
     environment = os.environ | {"COVERAGE_FILE": str(BUILD / "python")}
-    subprocess.run(command, env=environment, check=True, cwd=ROOT)
+    subprocess.run(command, env=environment, check=True, cwd=BUILD)
     for path, content in json.loads(out.read_text())["files"].items():
         name = Path(path).stem
-        if Path(path).parent.name != "oor" or name not in PYTHON_FILES:
+        if Path(path).parts[:-1] != ("oor",) or name not in PYTHON_FILES:
             continue
         source = (ROOT / "oor" / f"{name}.py").read_text().splitlines()
         total += content["summary"]["num_branches"]

@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from classes import Copy
+
 ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "figures" / "sanitize.json"
 SANITIZERS = {"asan": "address,undefined", "tsan": "thread"}
@@ -56,26 +58,19 @@ def stress(name: str, seconds: int) -> str:
 
 def suite() -> int:
     """The tests of the C half with the Python module under AddressSanitizer."""
-    directory = ROOT / "build" / "asan-suite"
-    target = directory / "site"
-    command = [
-        sys.executable, "-m", "pip", "install", "--quiet", "--no-build-isolation", "--no-deps",
-        "--target", str(target), "--upgrade", f"-Cbuild-dir={directory / 'build'}",
-        f"-Ccmake.define.OOR_SANITIZE={SANITIZERS['asan']}", str(ROOT),
-    ]  # fmt: skip
-    subprocess.run(command, check=True)
-    shutil.copy(ROOT / "tests" / "only_this_tree.py", target / "sitecustomize.py")
+    copy = Copy("asan-suite", f"-DOOR_SANITIZE={SANITIZERS['asan']}")
     asan = subprocess.run(
         ["cc", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True
     ).stdout.strip()
-    environment = os.environ | {
-        "LD_PRELOAD": asan, "PYTHONPATH": str(target), "PYTHONMALLOC": "malloc",
+    environment = copy.environment() | {
+        "LD_PRELOAD": asan,
+        "PYTHONMALLOC": "malloc",
         # The interpreter keeps what it has made until it ends.
         "ASAN_OPTIONS": "detect_leaks=0",
-    }  # fmt: skip
-    tests = [str(ROOT / "tests" / name) for name in SUITE]
+    }
+    tests = [f"tests/{name}" for name in SUITE]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
-    return subprocess.run(command, env=environment, cwd=ROOT).returncode
+    return subprocess.run(command, env=environment, cwd=copy.root).returncode
 
 
 def main() -> int:

@@ -255,6 +255,9 @@ def test_the_manifest_never_says_more_is_durable_than_was_synced(path):
         assert read_manifest(path).state.durable_lsn <= db.durable_lsn
     before = db.last_lsn
     db.put(b"never synced", b"v")
+    # An edit that needs no sync of the log, and so must not claim one.
+    assert db._background.compact_all()
+    assert read_manifest(path).state.durable_lsn <= db.durable_lsn < db.last_lsn
     db.compact()
     copy = copy_of(path, path + ".copy")
     kill(db)
@@ -563,3 +566,54 @@ def test_a_frame_inside_a_value_is_none_wherever_a_damaged_header_leads(path):
         assert content(db) == {b"before": b"v"}
     write(segment, data[:at] + true + bytes(len(data) - at - len(true)))
     assert frames_of(segment)[-1][2] == 2
+
+
+def test_an_open_makes_every_file_durable_before_it_reads_it(path):
+    """What the page cache shows may not be on the disk: served, it would be gone after the next
+    power loss.
+    """
+    db = oor.open(path, **TINY)
+    for i in range(100):
+        db.put(b"%03d" % i, b"v" * 50, durability="os")
+    db.flush()
+    db.put(b"more", b"1")
+    kill(db)
+    with Trace() as trace:
+        db = oor.open(path, **TINY)
+        events = trace.take()
+        kill(db)
+    read_first: dict[str, int] = {}
+    synced: dict[str, int] = {}
+    for at, event in enumerate(events):
+        if event.op is Op.READ:
+            read_first.setdefault(event.path, at)
+        elif event.op is Op.SYNC:
+            synced.setdefault(event.path, at)
+    checked = [name for name in read_first if name.endswith((".wal", ".sst")) or "MANIFEST" in name]
+    assert len(checked) >= 3
+    for name in checked:
+        assert synced.get(name, len(events)) < read_first[name], name
+    names = next(at for at, event in enumerate(events) if event.op is Op.SYNC_DIR)
+    assert names < min(read_first[name] for name in checked)
+
+
+def test_a_sync_of_an_open_that_fails_ends_it(path):
+    """The kernel may call pages clean that a failed sync left behind; nothing of them is trusted."""
+    db = oor.open(path, **TINY)
+    for i in range(200):
+        db.put(b"%03d" % i, b"v" * 50, durability="os")
+    db.flush()
+    db.put(b"more", b"1")
+    found = content(db)
+    kill(db)
+    read_by_open = [name for name in files(path) if name.endswith((".wal", ".sst"))]
+    read_by_open += [name for name in files(path) if "MANIFEST" in name]
+    for nth in range(1, len(read_by_open) + 1):
+        with Trace() as trace:
+            trace.fail(Op.SYNC, nth=nth, errno=errno.EIO)
+            with pytest.raises(oor.StorageError) as raised:
+                oor.open(path, **TINY)
+            assert trace.faults_met == 1
+        assert raised.value.errno == errno.EIO and raised.value.path in read_by_open
+    with oor.open(path, **TINY) as db:
+        assert content(db) == found
