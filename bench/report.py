@@ -212,4 +212,7 @@ survives the death of the process. Settled: flushed to tables and compacted, the
 - LMDB has no log to replay, so it has no row in `recover`.
 
 The same workloads run under pytest-benchmark, one group a workload: `python -m pytest bench/`.
+What a workload's median does not show has commands of its own: `python -m bench.latency` (single
+puts while flushes and rotations run), `python -m bench.gil` (readers beside a writer of large
+batches), `python -m bench.tasks` (durable puts by 1,000 asyncio tasks).
 """
