@@ -106,7 +106,9 @@ void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out) {
                              .misses = sums[COUNT_MISSES],
                              .filter_checks = sums[COUNT_CHECKS],
                              .filter_skips = sums[COUNT_SKIPS],
-                             .filter_misses = sums[COUNT_VAIN]};
+                             .filter_misses = sums[COUNT_VAIN],
+                             .lookups = sums[COUNT_LOOKUPS],
+                             .tables_touched = sums[COUNT_TOUCHED]};
 }
 
 /* Fills the tags; 0, or OOR_E_MEMORY for the whole form of a long key. */

@@ -114,6 +114,8 @@ enum oor_cache_counter {
     COUNT_CHECKS,
     COUNT_SKIPS,
     COUNT_VAIN,
+    COUNT_LOOKUPS,
+    COUNT_TOUCHED,
     COUNTERS
 };
 

@@ -2,7 +2,10 @@
  *
  * The bytes: table_read.c.  Of the entries of a key the newest stays; a tombstone goes too when no
  * table below can hold its key.  entries_in = entries_out + shadowed + tombstones, or the work
- * fails. */
+ * fails.
+ *
+ * Inputs that follow each other without an overlap, as the tables of one level do, share a cursor,
+ * so that memory grows with the number of runs and not of tables. */
 #include <stdlib.h>
 
 #include "build.h"
@@ -16,13 +19,19 @@ struct oor_compaction {
     oor_table **below; /* by largest key */
     uint32_t below_count;
     uint32_t below_at; /* those before it end below the current key */
+    oor_table **next;  /* of the level under the outputs', in key order */
+    uint32_t next_count;
+    uint32_t next_at;      /* those before it end below the current key */
+    uint64_t next_crossed; /* bytes of those that end within the current output */
     oor_cursor *cursors;
+    uint32_t cursor_count;
     oor_heap heap;
     int started;
     int failed;
     uint64_t entries_expected;
     uint64_t first_lsn, last_lsn;
-    oor_builder *builder; /* of the last output: it owns the keys that were handed out */
+    oor_builder *builder; /* of the output under way, or of the last: it owns the keys handed out */
+    int under_way;
     oor_compaction_counts counts;
     atomic_int cancelled;
 };
@@ -33,8 +42,37 @@ static int by_largest(const void *left, const void *right) {
                        b->props.largest_size);
 }
 
+static int is_above(const oor_table *table, const oor_table *other) {
+    const oor_table_props *a = &table->props, *b = &other->props;
+    return oor_compare(a->smallest, a->smallest_size, b->largest, b->largest_size) > 0;
+}
+
+static void hold(oor_table **to, uint32_t *count, oor_table *table) {
+    oor_table_hold(table);
+    to[(*count)++] = table;
+}
+
+/* Holds the inputs, adds up what they promise, and puts cursors on their runs. */
+static void take_inputs(oor_compaction *work, oor_table *const *inputs, uint32_t count) {
+    work->first_lsn = UINT64_MAX;
+    for (uint32_t i = 0, start = 0; i < count; i++) {
+        const oor_table_props *props = &inputs[i]->props;
+        hold(work->inputs, &work->input_count, inputs[i]);
+        work->entries_expected += props->entries;
+        work->counts.bytes_in += props->file_size;
+        if (props->first_lsn < work->first_lsn) work->first_lsn = props->first_lsn;
+        if (props->last_lsn > work->last_lsn) work->last_lsn = props->last_lsn;
+        if (i + 1 < count && is_above(inputs[i + 1], inputs[i])) continue;
+        oor_cursor_init(&work->cursors[work->cursor_count++], work->inputs + start, i + 1 - start,
+                        0, 1);
+        start = i + 1;
+    }
+}
+
 oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_count,
-                                   oor_table *const *below, uint32_t below_count) {
+                                   oor_table *const *below, uint32_t below_count,
+                                   uint32_t next_count) {
+    assert(next_count <= below_count);
     if (input_count == 0) {
         oor_fail(OOR_E_LIMIT, NULL, "a compaction of no tables");
         return NULL;
@@ -43,29 +81,18 @@ oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_coun
     if (work) {
         work->inputs = calloc(input_count, sizeof *work->inputs);
         work->below = calloc((size_t)below_count + 1, sizeof *work->below);
+        work->next = calloc((size_t)next_count + 1, sizeof *work->next);
         work->cursors = calloc(input_count, sizeof *work->cursors);
     }
-    if (!work || !work->inputs || !work->below || !work->cursors ||
+    if (!work || !work->inputs || !work->below || !work->next || !work->cursors ||
         oor_heap_init(&work->heap, input_count, 0) < 0) {
         oor_compaction_free(work);
         oor_fail(OOR_E_MEMORY, NULL, "no memory to compact %u tables", input_count);
         return NULL;
     }
-    work->first_lsn = UINT64_MAX;
-    for (uint32_t i = 0; i < input_count; i++) {
-        oor_table *input = inputs[i];
-        oor_table_hold(input);
-        work->inputs[work->input_count++] = input;
-        oor_cursor_init(&work->cursors[i], &work->inputs[i], 1, 0, 1);
-        work->entries_expected += input->props.entries;
-        work->counts.bytes_in += input->props.file_size;
-        if (input->props.first_lsn < work->first_lsn) work->first_lsn = input->props.first_lsn;
-        if (input->props.last_lsn > work->last_lsn) work->last_lsn = input->props.last_lsn;
-    }
-    for (uint32_t i = 0; i < below_count; i++) {
-        oor_table_hold(below[i]);
-        work->below[work->below_count++] = below[i];
-    }
+    take_inputs(work, inputs, input_count);
+    for (uint32_t i = 0; i < below_count; i++) hold(work->below, &work->below_count, below[i]);
+    for (uint32_t i = 0; i < next_count; i++) hold(work->next, &work->next_count, below[i]);
     qsort(work->below, below_count, sizeof *work->below, by_largest);
     return work;
 }
@@ -73,14 +100,14 @@ oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_coun
 void oor_compaction_free(oor_compaction *work) {
     if (!work) return;
     oor_builder_free(work->builder);
-    for (uint32_t i = 0; i < work->input_count; i++) {
-        oor_cursor_clear(&work->cursors[i]);
-        oor_table_release(work->inputs[i]);
-    }
+    for (uint32_t i = 0; i < work->cursor_count; i++) oor_cursor_clear(&work->cursors[i]);
+    for (uint32_t i = 0; i < work->input_count; i++) oor_table_release(work->inputs[i]);
     for (uint32_t i = 0; i < work->below_count; i++) oor_table_release(work->below[i]);
+    for (uint32_t i = 0; i < work->next_count; i++) oor_table_release(work->next[i]);
     oor_heap_clear(&work->heap);
     free(work->inputs);
     free(work->below);
+    free(work->next);
     free(work->cursors);
     free(work);
 }
@@ -106,12 +133,35 @@ static int may_be_below(oor_compaction *work, const uint8_t *key, uint32_t key_s
 
 static int start(oor_compaction *work) {
     work->started = 1;
-    for (uint32_t i = 0; i < work->input_count; i++) {
+    for (uint32_t i = 0; i < work->cursor_count; i++) {
         int rc = oor_cursor_seek(&work->cursors[i], NULL, 0);
         if (rc < 0) return rc;
         if (work->cursors[i].valid) oor_heap_push(&work->heap, &work->cursors[i], i);
     }
     return 0;
+}
+
+/* Whether the output under way ends before the next key: it is as large as it may be, or half of
+ * that where a table of the next level ends too, or its range holds too much of that level, all of
+ * which would be rewritten with it one day. */
+static int is_at_end(oor_compaction *work, const oor_compaction_limits *limits) {
+    const oor_cursor *top = oor_heap_top(&work->heap);
+    int crossed = 0;
+    for (; work->next_at < work->next_count; work->next_at++) {
+        const oor_table *table = work->next[work->next_at];
+        if (top->prefix < table->largest_prefix) break;
+        const oor_table_props *props = &table->props;
+        if (oor_compare(props->largest, props->largest_size, top->key, top->key_size) >= 0) break;
+        work->next_crossed += props->file_size;
+        crossed = 1;
+    }
+    if (!work->under_way) {
+        work->next_crossed = 0;
+        return 0;
+    }
+    uint64_t size = oor_builder_size(work->builder);
+    return size >= limits->size_max ||
+           (crossed && (size >= limits->size_max / 2 || work->next_crossed > limits->overlap_max));
 }
 
 /* Moves the newest entry of the next key to the output, or drops it; the older ones are dropped. */
@@ -121,12 +171,12 @@ static int take(oor_compaction *work, const char *path, uint64_t number,
     if (top->value_size == OOR_TOMBSTONE && !may_be_below(work, top->key, top->key_size)) {
         work->counts.tombstones++;
     } else {
-        int rc = work->builder
+        int rc = work->under_way
                      ? 0
                      : oor_builder_open(path, number, options, OOR_E_CORRUPT, &work->builder);
-        if (rc >= 0)
-            rc = oor_builder_add(work->builder, top->key, top->key_size, top->value,
-                                 top->value_size);
+        if (rc < 0) return rc;
+        work->under_way = 1;
+        rc = oor_builder_add(work->builder, top->key, top->key_size, top->value, top->value_size);
         if (rc < 0) return rc;
         work->counts.entries_out++;
     }
@@ -153,28 +203,36 @@ static int check_counts(const oor_compaction *work) {
 }
 
 static int next_table(oor_compaction *work, const char *path, uint64_t number,
-                      const oor_table_options *options, uint64_t size_max, oor_table_props *out) {
+                      const oor_table_options *options, const oor_compaction_limits *limits,
+                      oor_table_props *out) {
     int rc = work->started ? 0 : start(work);
-    for (uint32_t taken = 0; rc >= 0 && work->heap.count > 0; taken++) {
+    for (uint64_t taken = 0; rc >= 0 && work->heap.count > 0; taken++) {
         if (taken % CANCEL_CHECK_ENTRIES == 0 && atomic_load(&work->cancelled))
             return oor_fail(OOR_E_CANCELLED, path, "compaction cancelled");
-        if (work->builder && oor_builder_size(work->builder) >= size_max) break;
+        if (is_at_end(work, limits)) break;
+        if (taken == limits->slice_entries) return OOR_COMPACTION_SLICE;
         rc = take(work, path, number, options);
     }
     if (rc >= 0 && work->heap.count == 0) rc = check_counts(work);
-    if (rc < 0 || !work->builder) return rc;
+    if (rc < 0) return rc;
+    if (!work->under_way) return OOR_COMPACTION_END;
     rc = oor_builder_finish(work->builder, work->first_lsn, work->last_lsn, out);
     if (rc < 0) return rc;
+    work->under_way = 0;
     work->counts.bytes_out += out->file_size;
-    return 1;
+    return OOR_COMPACTION_TABLE;
 }
 
 int oor_compaction_next(oor_compaction *work, const char *path, uint64_t number,
-                        const oor_table_options *options, uint64_t size_max, oor_table_props *out) {
+                        const oor_table_options *options, const oor_compaction_limits *limits,
+                        oor_table_props *out) {
     if (work->failed) return oor_fail(OOR_E_FAILED, path, "this compaction has failed before");
-    oor_builder_free(work->builder);
-    work->builder = NULL;
-    int rc = next_table(work, path, number, options, size_max, out);
+    assert(limits->slice_entries > 0);
+    if (!work->under_way) {
+        oor_builder_free(work->builder);
+        work->builder = NULL;
+    }
+    int rc = next_table(work, path, number, options, limits, out);
     work->failed = rc < 0;
     return rc;
 }

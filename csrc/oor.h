@@ -494,6 +494,8 @@ typedef struct {
     uint64_t filter_checks;
     uint64_t filter_skips;  /* tables not looked into because their filter said no */
     uint64_t filter_misses; /* looked into for nothing: the filter said maybe */
+    uint64_t lookups;        /* keys that were looked up in tables */
+    uint64_t tables_touched; /* tables that those looked into */
 } oor_cache_stats;
 
 oor_cache *oor_cache_new(uint64_t capacity);
@@ -628,13 +630,29 @@ typedef struct {
     uint64_t bytes_out;
 } oor_compaction_counts;
 
-/* Inputs newest first; `below` are the tables of deeper levels that overlap them. */
+/* Where outputs end, and a call. */
+typedef struct {
+    uint64_t size_max;      /* an output ends when its blocks take so many bytes */
+    uint64_t overlap_max;   /* or when tables of more bytes in the next level lie in its range */
+    uint64_t slice_entries; /* a call returns after so many keys, at least 1 */
+} oor_compaction_limits;
+
+enum oor_compaction_step {
+    OOR_COMPACTION_END = 0,   /* no entry is left, and no output came of this call */
+    OOR_COMPACTION_TABLE = 1, /* an output is whole and synced, and described in *out */
+    OOR_COMPACTION_SLICE = 2  /* call again, for the same output if one is under way */
+};
+
+/* Inputs newest first; `below` are the older tables that overlap them, and the first `next_count`
+ * of those are of the level under the outputs', in key order. */
 oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_count,
-                                   oor_table *const *below, uint32_t below_count);
+                                   oor_table *const *below, uint32_t below_count,
+                                   uint32_t next_count);
 void oor_compaction_free(oor_compaction *compaction);
-/* Writes the next output table, whole and synced; returns 1, or 0 when no entry was left. */
+/* Goes on with the next output table: an oor_compaction_step or an error. */
 int oor_compaction_next(oor_compaction *compaction, const char *path, uint64_t number,
-                        const oor_table_options *options, uint64_t size_max, oor_table_props *out);
+                        const oor_table_options *options, const oor_compaction_limits *limits,
+                        oor_table_props *out);
 void oor_compaction_read_counts(const oor_compaction *compaction, oor_compaction_counts *out);
 /* From any thread: the running call stops with OOR_E_CANCELLED. */
 void oor_compaction_cancel(oor_compaction *compaction);

@@ -453,6 +453,7 @@ int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_
             return OOR_ABSENT;
         }
     }
+    oor_count(counters, COUNT_TOUCHED);
     oor_cached *cached = oor_table_block(table, oor_table_find_block(table, key, key_size, prefix));
     if (!cached) return oor_last_error()->code;
     int found = find_in_block(cached, key, key_size, hash, out);

@@ -227,14 +227,42 @@ class DB(Handle, Puts, MutableManners):
         self._state.check_writable()
         return checkpoint(self._state)
 
-    def compact(self) -> int:
-        """Flush, then compact until every level is within its target and tombstones are gone.
+    def compact(self, start: BytesLike | None = None, stop: BytesLike | None = None) -> int:
+        """Flush, then compact the keys with start <= key < stop, by default all of them.
 
-        Returns the number of compactions.
+        Afterwards what was committed before the call lies in one level, newest versions only, and
+        its tombstones are gone; "fifo" only drops what is due. Returns the number of jobs. It runs
+        in the caller's thread, beside and among automatic compactions, as fast as they may, and
+        through a pause of those. ClosedError, CancelledError: jobs that were done stay done.
         """
         self._state.check_writable()
         flush_all(self._state)
-        return self._background.compact_all()
+        return self._background.compactor.all(
+            None if start is None else as_bytes(start), None if stop is None else as_bytes(stop)
+        )
+
+    def pause_compaction(self) -> None:
+        """Compact nothing by itself until `resume_compaction`; what runs is held, within some MiB.
+
+        Flushes go on, so level 0 grows and lookups get slower; writers do not wait for level 0
+        meanwhile. Not kept across a reopening.
+        """
+        self._state.check_readable()
+        self._background.compactor.pause()
+
+    def resume_compaction(self) -> None:
+        """End a pause; if level 0 has grown to `l0_stop` meanwhile, writers wait for it now."""
+        self._state.check_readable()
+        self._background.compactor.resume()
+
+    def cancel_compaction(self) -> int:
+        """Give up the compactions that run, and what they have written; returns how many.
+
+        An automatic one is picked again when a flush or `resume_compaction` gives the occasion; the
+        call of `compact` that one belongs to raises CancelledError.
+        """
+        self._state.check_readable()
+        return self._background.compactor.cancel()
 
     def stats(self) -> Stats:
         """What the store holds and has done."""

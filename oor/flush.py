@@ -6,7 +6,9 @@ manifest edit synced, only then the view changes and the log lets go of what the
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from oor import native
@@ -43,9 +45,12 @@ def chunks_of(memtable: Memtable) -> Iterator[tuple[list[bytes], list[bytes | No
         yield list(keys), list(values)
 
 
-def write_table(directory: str, number: int, memtable: Memtable, options: Options) -> TableMeta:
+def write_table(
+    directory: str, number: int, memtable: Memtable, options: Options, not_before: int = 0
+) -> TableMeta:
     """Write a memtable as table `number`; its bytes and its name are durable when this returns.
 
+    Its time is the clock's, or `not_before` where the clock was set back.
     On failure nothing refers to the file, and it is removed if the disk allows it.
     """
     path = f"{directory}/{table_name(number)}"
@@ -63,7 +68,7 @@ def write_table(directory: str, number: int, memtable: Memtable, options: Option
         if native.exists(path):
             native.unlink(path)
         raise
-    return meta
+    return replace(meta, written=max(int(time.time()), not_before))
 
 
 def flush_oldest(state: State) -> TableMeta | None:
@@ -82,7 +87,11 @@ def flush_oldest(state: State) -> TableMeta | None:
             # The tables never know more than the log: recovery may rely on it.
             state.log.sync(memtable.last_lsn)
             meta = write_table(
-                state.directory, state.manifest.new_number(), memtable, state.options
+                state.directory,
+                state.manifest.new_number(),
+                memtable,
+                state.options,
+                max((table.meta.written for table in state.view.version.tables()), default=0),
             )
             table = Table.open(state.directory, meta, state.cache)
             edit = VersionEdit(

@@ -124,6 +124,10 @@ class Memtable:
         self.last_lsn = last_lsn
         self.size += size
 
+    def payload(self) -> int:
+        """Bytes of keys and values of all mutations that it took, overwritten ones too."""
+        return max(0, self.size - ENTRY_BYTES * (self.last_lsn - self.first_lsn + 1))
+
     def view(self) -> MemtableView:
         """The memtable as it is now, whatever is applied later. O(1). REQUIRES: the commit lock."""
         with _views:

@@ -9,6 +9,7 @@ from typing import Any
 
 from oor.errors import LimitError
 
+STRATEGIES = ("leveled", "tiered", "fifo")
 CODECS = ("none", "zstd", "lz4")
 KIB = 1024
 MIB = 1024 * KIB
@@ -89,9 +90,32 @@ class Options:
     l0_stop: int = 20
     """Tables in level 0 at which writers wait."""
     level_base_bytes: int = 256 * MIB
-    """Size of level 1; each deeper level holds `level_ratio` times the one above."""
+    """"leveled": about the size of the first level under level 0. The last level is as large as the
+    data, each above it `level_ratio` times smaller, and there are as many as it takes until one is
+    below half of `level_ratio` times this. Best is about what `l0_trigger` flushes write."""
     level_ratio: int = 10
     """Growth from one level to the next."""
+    compaction: str = "leveled"
+    """The strategy, which may be another at each opening: "leveled" for reads and space, "tiered"
+    for bursts of writes, "fifo" for streams that only keep the newest. docs/compaction.md compares
+    them."""
+    compaction_rate: int = 0
+    """Bytes a second that a compaction merges at the most, unless writers are about to wait for
+    it; 0: no limit. Below that it gives way to bursts of writes by itself."""
+    tombstone_share: float = 0.5
+    """A table with a larger share of tombstones is compacted though its level is not over its
+    target; 1 never asks for that. Not for "fifo"."""
+    tiered_runs: int = 8
+    """"tiered": runs that start a merge."""
+    tiered_ratio: float = 1.5
+    """"tiered": an older run is merged with newer ones if it is no more than so many times as large
+    as those together."""
+    tiered_space: float = 1.0
+    """"tiered": all runs are merged when those newer than the oldest are so many times as large."""
+    fifo_max_bytes: int = 0
+    """"fifo": the oldest tables go when all together are larger; 0: no limit."""
+    fifo_max_age: float = 0.0
+    """"fifo": tables go that were written so many seconds before the newest; 0: no limit."""
     on_stall: Callable[[str, float], object] | None = None
     """Told why and for how many seconds a writer had to wait: "flush", "compaction" or "log". It is
     called by that writer's own thread, which holds no lock of the store and has not waited for its
@@ -127,6 +151,9 @@ class Options:
         return options
 
     def _check(self) -> None:
+        if self.compaction not in STRATEGIES:
+            known = ", ".join(f'"{name}"' for name in STRATEGIES)
+            raise LimitError(f"compaction is one of {known}, not {self.compaction!r}")
         if self.recovery not in ("strict", "salvage"):
             raise LimitError(f'recovery is "strict" or "salvage", not {self.recovery!r}')
         bounds: dict[str, tuple[float, float]] = {
@@ -151,6 +178,13 @@ class Options:
             "l0_trigger": (1, 1000),
             "level_base_bytes": (1, 1 << 50),
             "level_ratio": (2, 1000),
+            "compaction_rate": (0, 1 << 50),
+            "tombstone_share": (0.0, 1.0),
+            "tiered_runs": (2, 1000),
+            "tiered_ratio": (1.0, 1000.0),
+            "tiered_space": (0.1, 1000.0),
+            "fifo_max_bytes": (0, 1 << 60),
+            "fifo_max_age": (0.0, 1e12),
         }
         for name, (low, high) in bounds.items():
             value = getattr(self, name)
@@ -164,7 +198,6 @@ class Options:
             raise LimitError("l0_trigger, l0_slowdown and l0_stop must not fall")
         if self.on_stall is not None and not callable(self.on_stall):
             raise LimitError(f"on_stall is a callable or None, not {self.on_stall!r}")
-
 
     def codec_of(self, level: int) -> str:
         """The name of the codec that tables of a level ask for."""

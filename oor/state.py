@@ -62,6 +62,13 @@ class State:
         """The log's C object, for `oor.put`."""
         self.easy = options.durability is not Durability.SYNC
         """Whether a put waits for no sync, unless its call says otherwise."""
+        self.flushes = 0
+        self.flush_bytes = 0
+        """Size of the tables that flushes wrote."""
+        self.flushed_payload = 0
+        """Bytes of keys and values that users gave and that were flushed since."""
+        self.compaction_paused = False
+        """Whether somebody asked that nothing is compacted for now."""
         self.hindered = False
         """Whether a writer must look closer before it goes on: closed, failed, or too far ahead."""
         self.update_hindered()
@@ -133,7 +140,17 @@ class State:
             len(view.immutables), options.max_immutables // 2 + 1, options.max_immutables
         )
         compaction = _share(view.version.table_count(0), options.l0_slowdown, options.l0_stop)
+        if self.compaction_paused or options.compaction == "fifo":
+            # Nobody would make level 0 shorter, so nobody waits for it.
+            compaction = 0.0
         return max((flush, "flush"), (compaction, "compaction"))
+
+    def pause_compaction(self, paused: bool) -> None:
+        """Note that compaction is paused, or no longer; writers look anew whether they wait."""
+        with self.lock:
+            self.compaction_paused = paused
+            self.update_hindered()
+            self.changed.notify_all()
 
     def rotate_memtable(self) -> None:
         """Put an empty memtable in front and the full one before the flush. REQUIRES: lock."""
@@ -156,6 +173,8 @@ class State:
             if self.sealed:
                 raise ClosedError("the store is closed", path=self.directory)
             edit = self._brought_up_to_date(edit)
+            # First, because it refuses an edit that makes no sense, as one with an overlap.
+            version = self.view.version.with_edit(edit, opened)
             try:
                 self.manifest.append(edit)
             except DiskFullError:
@@ -163,7 +182,6 @@ class State:
             except OorError as error:
                 self.fail(error)
                 raise
-            version = self.view.version.with_edit(edit, opened)
             with self.lock:
                 view = self.view
                 immutables = view.immutables
@@ -172,6 +190,9 @@ class State:
                         "memtables are flushed oldest first"
                     )
                     immutables = immutables[:-1]
+                    self.flushes += 1
+                    self.flush_bytes += sum(meta.size for _, meta in edit.add)
+                    self.flushed_payload += flushed.payload()
                 self.view = View(view.active, immutables, version)
                 self.flushed_lsn = self.manifest.state.flushed_lsn
                 self.update_hindered()

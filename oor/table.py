@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from oor import names
@@ -60,19 +60,24 @@ class TableMeta:
     last_lsn: int
     smallest: bytes
     largest: bytes
+    written: int = 0
+    """When its newest entry was flushed, in seconds of Unix time; only the manifest knows. 0: an
+    older build flushed it."""
 
     def to_json(self) -> dict[str, Any]:
         """The fields, keys as hex."""
         content = asdict(self)
         for name in _KEY_FIELDS:
             content[name] = content[name].hex()
+        if not self.written:
+            del content["written"]
         return content
 
     @classmethod
     def from_json(cls, content: Any) -> TableMeta:
         """The reverse of `to_json`. CorruptionError for anything that no table can be."""
         expected = {field.name for field in fields(cls)}
-        if not isinstance(content, dict) or set(content) != expected:
+        if not isinstance(content, dict) or set(content) | {"written"} != expected:
             raise CorruptionError(f"no description of a table: {content!r:.200}")
         values = dict(content)
         try:
@@ -134,6 +139,10 @@ class CacheStats:
     """Tables that were not looked into because their filter said no."""
     filter_misses: int
     """Tables that were looked into for nothing."""
+    lookups: int
+    """Keys that were looked up in tables."""
+    tables_touched: int
+    """Tables that those lookups looked into: where a block was read."""
 
 
 class BlockCache:
@@ -200,7 +209,7 @@ class Table:
         return TableMeta.of(props)
 
     def _check(self) -> None:
-        found = self.properties()
+        found = replace(self.properties(), written=self.meta.written)
         if found != self.meta:
             raise CorruptionError(
                 f"the table is {found}, the manifest says {self.meta}", path=self.path

@@ -128,7 +128,8 @@ class Version:
         self._check()
         self._level_bytes = tuple(sum(table.meta.size for table in level) for level in self.levels)
         handles = [table.raw for table in self.tables()]
-        counts = [len(level) for level in self.levels]
+        # An empty level would only cost every lookup a glance, so C does not hear of it.
+        counts = [n for level, n in enumerate(map(len, self.levels)) if n or not level]
         tables = ffi.new("oor_table *[]", handles)
         self.raw = owned(
             lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)),

@@ -33,7 +33,7 @@ def step(db, history, number):
     if number in (14, 30):
         db.checkpoint()
     if number % 12 == 7:
-        db._background.compact_once()
+        db._background.compactor.once()
 
 
 def possible(history, failed):

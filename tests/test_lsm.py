@@ -87,7 +87,7 @@ def test_a_tombstone_stays_while_something_below_can_hold_its_key(tmp_path):
             db.delete(b"%03d" % (50 + round_), durability="os")
             db.put(b"%03d" % (60 + round_), b"new", durability="os")
             db.flush()
-        while db._background.compact_once():
+        while db._background.compactor.once():
             assert b"050" not in db and b"051" not in db
         assert db[b"060"] == b"new" and db[b"052"] == b"old" * 20
         db.compact()

@@ -85,7 +85,7 @@ class Model(RuleBasedStateMachine):
 
     @rule()
     def compact_once(self):
-        self.db._background.compact_once()
+        self.db._background.compactor.once()
 
     @rule()
     def checkpoint(self):

@@ -198,7 +198,7 @@ class Reading(RuleBasedStateMachine):
 
     @rule()
     def compact_once(self):
-        self.db._background.compact_once()
+        self.db._background.compactor.once()
 
     @rule(crash=st.booleans())
     def reopen(self, crash):

@@ -99,7 +99,7 @@ def test_a_compaction_removes_its_inputs_only_behind_a_durable_edit(recorded):
     db.flush()
     inputs = {os.path.basename(name) for name in files(path, ".sst")}
     start = len(recording.take())
-    assert db._background.compact_all() == 1
+    assert db._background.compactor.all() == 1
     events = [
         e for e in recording.take()[start:] if e.op in STEPS and e.effect and kind(e.path) != "wal"
     ]
@@ -126,7 +126,7 @@ def test_a_crash_in_mid_compaction_leaves_the_old_tables_or_the_new_ones(recorde
             Op.UNLINK, path_part=".sst", errno=errno.EIO, forever=True
         )  # edit written, inputs there
     with pytest.raises(oor.StorageError):
-        db._background.compact_all()
+        db._background.compactor.all()
     recording.heal()
     kill(db)
     new = set(files(path, ".sst")) - old

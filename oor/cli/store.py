@@ -28,6 +28,7 @@ from oor.lock import ReadLock
 from oor.manifest import decode_line, read_current
 from oor.recovery import RecoveryReport
 from oor.registry import Registry
+from oor.stats import Stats
 from oor.verify import verify as verify_store
 
 # ---- stat ----------------------------------------------------------------------------------------
@@ -69,6 +70,7 @@ def stat(db: str, as_json: bool) -> int:
                 f" by {stats.sync_method}",
             ),
             ("checksums", f"CRC32C, {stats.crc32c}"),
+            ("compaction", f"{stats.compaction}, {_amplification(stats)}"),
             ("new tables", f"compression {stats.compression}"),
             ("sources", ", ".join(sources.values()) or "none named"),
         ]
@@ -80,6 +82,17 @@ def stat(db: str, as_json: bool) -> int:
     ]
     table(("level", "tables", "entries", "tombstones", "size"), rows)
     return exits.FINE
+
+
+def _amplification(stats: Stats) -> str:
+    """Of space always; of writes and reads what this process has seen."""
+    found = stats.amplification
+    parts = [f"space {found.space:.2f}", f"{found.read_max} tables a lookup at most"]
+    if found.write:
+        parts.append(f"{found.write:.1f} bytes written a byte")
+    if found.read:
+        parts.append(f"{found.read:.2f} tables a lookup")
+    return ", ".join(parts)
 
 
 # ---- recover -------------------------------------------------------------------------------------

@@ -1,27 +1,31 @@
-"""What a compaction is asked to do, and how it is stopped."""
+"""What a compaction is asked to do."""
 
 from __future__ import annotations
 
-import threading
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
-from oor.native import lib
 from oor.table import Table, TableOptions
+from oor.version import LEVELS, Version
 
 MIB = 1 << 20
+LAST_LEVEL = LEVELS - 1
 
 
 @dataclass(frozen=True, slots=True)
 class CompactionOptions:
-    """When to compact and what to write. Sizes are bytes."""
+    """When to compact and what to write. Sizes are bytes; `oor.Options` says more of each."""
 
     l0_trigger: int = 4
-    """Tables in level 0 that start a compaction."""
+    l0_slowdown: int = 12
     level_base_bytes: int = 256 * MIB
-    """Target size of level 1."""
     level_ratio: int = 10
-    """How many times the target of a level the next one's is."""
+    tombstone_share: float = 0.5
+    tiered_runs: int = 8
+    tiered_ratio: float = 1.5
+    tiered_space: float = 1.0
+    fifo_max_bytes: int = 0
+    fifo_max_age: float = 0.0
     table_bytes: int = 32 * MIB
     """Size at which an output table is closed and another begun."""
     tables: tuple[TableOptions, ...] = (TableOptions(),)
@@ -31,11 +35,10 @@ class CompactionOptions:
         """How tables of a level are laid out."""
         return self.tables[min(level, len(self.tables) - 1)]
 
-    def target(self, level: int) -> int:
-        """The size that a level from 1 on is kept below."""
-        assert level >= 1
-        size: int = self.level_base_bytes * self.level_ratio ** (level - 1)
-        return size
+    @property
+    def overlap_max(self) -> int:
+        """Bytes of the next level that one output may lie over."""
+        return self.level_ratio * self.table_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,41 +48,89 @@ class Job:
     inputs: tuple[Table, ...]
     """Newest first: of two with the same key, the first has the newer entry."""
     target: int
-    below: tuple[Table, ...]
-    """Tables of levels deeper than `target` that overlap the inputs: they keep tombstones alive."""
+    below: tuple[Table, ...] = ()
+    """Older tables that overlap the inputs: they keep tombstones alive. Those of the level under
+    the target come first, `next_count` of them, in key order."""
+    next_count: int = 0
+    source: int = 0
+    """The level of the newest input."""
     moves: bool = False
     """The inputs only change their level; nothing is read or written."""
+    drops: bool = False
+    """The inputs go, with all that they hold."""
+    reason: str = ""
+    """For whoever watches."""
 
     @property
-    def bytes(self) -> int:
-        """Size of the inputs' files."""
+    def size(self) -> int:
+        """Bytes of the inputs' files."""
         return sum(table.meta.size for table in self.inputs)
 
+    @property
+    def rewrites(self) -> bool:
+        """Whether anything is read and written."""
+        return not self.moves and not self.drops
 
-class Cancel:
-    """Stops a running compaction from another thread; once set it stays set."""
+    def numbers(self) -> frozenset[int]:
+        """The numbers of the inputs."""
+        return frozenset(table.meta.number for table in self.inputs)
 
-    __slots__ = ("_lock", "_running", "_set")
+    def span(self) -> tuple[bytes, bytes]:
+        """The smallest and the largest key of the inputs."""
+        return span(self.inputs)
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._running: Any = None
-        self._set = False
+    def conflicts(self, other: Job) -> bool:
+        """Whether the two must not run at the same time.
 
-    def set(self) -> None:
-        """Make the compaction that has this, now or later, end with CancelledError soon."""
-        with self._lock:
-            self._set = True
-            if self._running is not None:
-                lib.oor_compaction_cancel(self._running)
+        They may where they share no input, and either their levels or their key ranges are apart:
+        then neither puts entries over or under entries that the other is about to move.
+        """
+        if self.numbers() & other.numbers():
+            return True
+        if self.source > other.target or other.source > self.target:
+            return False
+        smallest, largest = self.span()
+        low, high = other.span()
+        return smallest <= high and low <= largest
 
-    def is_set(self) -> bool:
-        """Whether `set` was called."""
-        return self._set
+    def __str__(self) -> str:
+        verb = "moves" if self.moves else "drops" if self.drops else "merges"
+        return (
+            f"{self.reason or 'compaction'}: {verb} {len(self.inputs)} tables, {self.size} bytes, "
+            f"level {self.source} to {self.target}"
+        )
 
-    def attach(self, raw: Any) -> None:
-        """Tie to the C object that does the work; None unties."""
-        with self._lock:
-            self._running = raw
-            if raw is not None and self._set:
-                lib.oor_compaction_cancel(raw)
+
+def span(tables: Iterable[Table]) -> tuple[bytes, bytes]:
+    """The smallest and the largest key of some tables, at least one."""
+    metas = [table.meta for table in tables]
+    return min(meta.smallest for meta in metas), max(meta.largest for meta in metas)
+
+
+def merge(
+    version: Version, inputs: tuple[Table, ...], source: int, target: int, reason: str
+) -> Job:
+    """The job that merges these tables, with all that is older and overlaps them noted.
+
+    REQUIRES: the inputs are newest first; what lies between them in age and meets their range is
+    among them.
+    """
+    taken = {table.meta.number for table in inputs}
+    smallest, largest = span(inputs)
+    older: list[Table] = []
+    if target == 0:
+        places = [n for n, table in enumerate(version.levels[0]) if table.meta.number in taken]
+        rest = version.levels[0][max(places) + 1 :]
+        older += [t for t in rest if t.meta.smallest <= largest and t.meta.largest >= smallest]
+    next_level = version.overlapping(target + 1, smallest, largest)
+    for level in range(target + 2, len(version.levels)):
+        older += version.overlapping(level, smallest, largest)
+    return Job(
+        inputs=inputs, target=target, below=(*next_level, *older), next_count=len(next_level),
+        source=source, reason=reason,
+    )  # fmt: skip
+
+
+def first_deeper(version: Version) -> int:
+    """The first level from 1 on that has tables; LEVELS if none has."""
+    return next((level for level in range(1, len(version.levels)) if version.levels[level]), LEVELS)

@@ -5,42 +5,50 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from oor import names, native
-from oor.compaction.job import Cancel, CompactionOptions, Job
+from oor.compaction.job import CompactionOptions, Job
+from oor.compaction.pace import SLICE_BYTES, Pace
+from oor.compaction.progress import Running
 from oor.errors import CancelledError, CorruptionError, OorError
 from oor.native import check, ffi, lib, owned
 from oor.table import Table, TableMeta
 from oor.version import Version, VersionEdit
 
+_UNLIMITED = (1 << 64) - 1
+
 
 def run(
-    job: Job,
+    running: Running,
     version: Version,
     directory: str,
     next_number: Callable[[], int],
     options: CompactionOptions,
-    cancel: Cancel,
+    pace: Pace | None = None,
 ) -> VersionEdit:
     """Merge the job's inputs and return the edit that replaces them by the outputs.
 
     When this returns, the outputs and their names are durable; nothing else has changed. After any
     failure the outputs are gone. `next_number` gives file numbers that were never used.
-    Cost: reads and writes every byte of the inputs once, in C, without the interpreter lock.
+    Cost: reads and writes every byte of the inputs once, in C, without the interpreter lock, in
+    slices of some MiB between which it does what `pace` says.
     Raises CancelledError, CorruptionError (an input is damaged, or the counts do not add up),
     DiskFullError, StorageError.
     """
-    live = version.table_numbers()
-    assert all(table.meta.number in live for table in job.inputs), "a job of another version"
+    job = running.job
+    assert job.numbers() <= version.table_numbers(), "a job of another version"
     remove = tuple(table.meta.number for table in job.inputs)
+    if job.drops:
+        return VersionEdit(remove=remove)
     if job.moves:
         return VersionEdit(
             remove=remove, add=tuple((job.target, table.meta) for table in job.inputs)
         )
     written: list[str] = []
     try:
-        outputs = _merge(job, directory, next_number, options, cancel, written)
+        outputs = _merge(running, directory, next_number, options, pace, written)
         if written:
             native.sync_dir(directory)
     except BaseException:
@@ -50,40 +58,51 @@ def run(
 
 
 def _merge(
-    job: Job,
+    running: Running,
     directory: str,
     next_number: Callable[[], int],
     options: CompactionOptions,
-    cancel: Cancel,
+    pace: Pace | None,
     written: list[str],
 ) -> list[TableMeta]:
     """Write the outputs; every path that may have come to be is put into `written` first."""
-    if cancel.is_set():
-        raise CancelledError("compaction cancelled before it began")
+    job = running.job
     raw = owned(
-        lib.oor_compaction_new(*_handles(job.inputs), *_handles(job.below)), lib.oor_compaction_free
+        lib.oor_compaction_new(*_handles(job.inputs), *_handles(job.below), job.next_count),
+        lib.oor_compaction_free,
     )
     props = ffi.new("oor_table_props *")
-    table_options = options.table(job.target).raw()
-    outputs: list[TableMeta] = []
-    cancel.attach(raw)
-    try:
-        while True:
-            number = next_number()
-            path = os.path.join(directory, names.table_name(number))
-            written.append(path)
-            raw_path = os.fsencode(path)
-            more = lib.oor_compaction_next(
-                raw, raw_path, number, table_options, options.table_bytes, props
-            )
-            if check(more) == 0:
-                written.pop()
-                break
-            outputs.append(TableMeta.of(props))
-    finally:
-        cancel.attach(None)
     counts = ffi.new("oor_compaction_counts *")
-    lib.oor_compaction_read_counts(raw, counts)
+    # Level 0 has no order by key, so what goes back into it stays one table.
+    size_max = options.table_bytes if job.target else _UNLIMITED
+    limits = ffi.new("oor_compaction_limits *", (size_max, options.overlap_max, 1))
+    table_options = options.table(job.target).raw()
+    entries = sum(table.meta.entries for table in job.inputs)
+    when = max(table.meta.written for table in job.inputs)
+    outputs: list[TableMeta] = []
+    running.attach(raw)
+    step, number, raw_path = lib.OOR_COMPACTION_TABLE, 0, b""
+    try:
+        while step != lib.OOR_COMPACTION_END:
+            slice_bytes = pace.turn(running) if pace else SLICE_BYTES
+            if running.cancelled:
+                raise CancelledError("compaction cancelled")
+            limits.slice_entries = 1 + entries * slice_bytes // job.size
+            if step == lib.OOR_COMPACTION_TABLE:
+                number = next_number()
+                written.append(os.path.join(directory, names.table_name(number)))
+                raw_path = os.fsencode(written[-1])
+            step = check(
+                lib.oor_compaction_next(raw, raw_path, number, table_options, limits, props)
+            )
+            if step == lib.OOR_COMPACTION_TABLE:
+                outputs.append(replace(TableMeta.of(props), written=when))
+            lib.oor_compaction_read_counts(raw, counts)
+            running.bytes_read = job.size * counts.entries_in // entries
+            running.bytes_written = counts.bytes_out
+    finally:
+        running.attach(None)
+    written.pop()
     _check_counts(job, outputs, counts)
     ffi.release(raw)
     return outputs
@@ -94,7 +113,11 @@ def _handles(tables: tuple[Table, ...]) -> tuple[Any, int]:
 
 
 def _check_counts(job: Job, outputs: list[TableMeta], counts: Any) -> None:
-    """What the manifest knows of the inputs against what came out: in = out + dropped by rule."""
+    """What the manifest knows of the inputs against what came out: in = out + dropped by rule.
+
+    The rules are two: a newer entry of the key is among the inputs, or it is a tombstone with
+    nothing under it. A snapshot drops out of the sum: it keeps whole tables, not entries.
+    """
     promised = sum(table.meta.entries for table in job.inputs)
     kept = sum(meta.entries for meta in outputs)
     if (
@@ -104,7 +127,8 @@ def _check_counts(job: Job, outputs: list[TableMeta], counts: Any) -> None:
     ):
         raise CorruptionError(
             f"compaction: {promised} entries in, {kept} out, {counts.shadowed} shadowed and "
-            f"{counts.tombstones} tombstones dropped do not add up"
+            f"{counts.tombstones} tombstones dropped do not add up",
+            path=job.inputs[0].path,
         )
 
 
