@@ -1,0 +1,346 @@
+"""The long life of a store: element sets in random order, then updates under load, beside RocksDB.
+
+    python -m bench.longlife [--quick] [--sets N] [--seconds S] [--kills N]
+
+Both stores get the same pairs in the same batches, in turns of a second or less, so that both meet
+the same machine; both have the same memtable and block cache, zstd and 10 filter bits a key, and
+log without a sync. Write amplification is bytes written to tables for each byte of keys and values
+given; space is what the files of tables take for each live byte. With --kills a child that writes
+is killed at random moments, and what the log takes and how long the next open needs is measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import oor
+
+MIB = 1 << 20
+MEMTABLE_BYTES = 16 * MIB
+CACHE_BYTES = 64 * MIB
+TABLE_BYTES = 8 * MIB
+MAX_LOG_BYTES = 64 * MIB
+SEGMENT_BYTES = 8 * MIB
+BATCH = 100
+EPOCHS = 200
+LOAD = 0.8
+OPTIONS: dict[str, Any] = {
+    "durability": "os",
+    "memtable_bytes": MEMTABLE_BYTES,
+    "cache_bytes": CACHE_BYTES,
+    "table_bytes": TABLE_BYTES,
+    "level_base_bytes": 16 * MIB,
+    "max_log_bytes": MAX_LOG_BYTES,
+    "segment_bytes": SEGMENT_BYTES,
+    "checkpoint_interval": 60.0,
+}
+
+Pair = tuple[bytes, bytes]
+
+
+def sets(count: int, seed: int) -> list[Pair]:
+    """Keys of object and epoch, values of two lines with the digits that differ drawn anew."""
+    rng = random.Random(seed)
+    objects = max(1, count // EPOCHS)
+    digits = rng.randrange
+    pairs = []
+    for number in range(count):
+        norad, epoch = 5 + number % objects * 4, number // objects
+        day = 1 + epoch * 0.9 + digits(10**8) / 1e9
+        line1 = b"1 %05dU 98067A   26%012.8f  .%08d  00000-0  %05d-3 0 %4d%d" % (
+            norad, day, digits(30000), digits(99999), 999, digits(10),
+        )  # fmt: skip
+        line2 = b"2 %05d %8.4f %8.4f %07d %8.4f %8.4f %2d.%08d%5d%d" % (
+            norad, 51 + norad % 47 + digits(900) / 1e4, digits(3600000) / 1e4, digits(20000),
+            digits(3600000) / 1e4, digits(3600000) / 1e4, 11 + norad % 5, digits(10**8), epoch * 14,
+            digits(10),
+        )  # fmt: skip
+        pairs.append((b"%05d.%04d" % (norad, epoch), line1 + b"\n" + line2))
+    rng.shuffle(pairs)
+    return pairs
+
+
+class Oor:
+    """oor, leveled."""
+
+    name = "oor"
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._db = oor.open(path, **OPTIONS)
+        self.get: Callable[[bytes], bytes | None] = self._db.get
+        self.write: Callable[[list[Pair]], object] = self._db.write
+
+    def written(self) -> int:
+        """Bytes that flushes and compactions have written to tables."""
+        seen = self._db.stats().amplification
+        return seen.flush_bytes + seen.compaction_bytes_written
+
+    def settle(self) -> None:
+        """Everything into its place."""
+        self._db.compact()
+
+    def note(self) -> str:
+        """What else there is to say."""
+        stats = self._db.stats()
+        return f"{stats.stalls} waits of writers, {stats.stall_seconds:.2f} s"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._db.close()
+
+
+class RocksDB:
+    """RocksDB through rocksdict, leveled, zstd in all levels."""
+
+    name = "RocksDB"
+
+    def __init__(self, path: str) -> None:
+        import rocksdict as rocks
+
+        self.path = path
+        options = rocks.Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.set_write_buffer_size(MEMTABLE_BYTES)
+        options.set_max_write_buffer_number(4)
+        options.set_target_file_size_base(TABLE_BYTES)
+        options.set_max_bytes_for_level_base(4 * MEMTABLE_BYTES)
+        options.set_level_compaction_dynamic_level_bytes(True)
+        options.set_max_background_jobs(2)
+        options.set_compression_type(rocks.DBCompressionType.zstd())
+        options.enable_statistics()
+        table = rocks.BlockBasedOptions()
+        table.set_block_cache(rocks.Cache(CACHE_BYTES))
+        table.set_bloom_filter(10, False)
+        options.set_block_based_table_factory(table)
+        self._rocks, self._options = rocks, options
+        self._db = rocks.Rdict(path, options=options)
+        self.get: Callable[[bytes], bytes | None] = self._db.get
+
+    def write(self, pairs: list[Pair]) -> None:
+        """One batch."""
+        batch = self._rocks.WriteBatch(raw_mode=True)
+        for key, value in pairs:
+            batch.put(key, value)
+        self._db.write(batch)
+
+    def written(self) -> int:
+        """See `Oor.written`."""
+        text = self._options.get_statistics()
+        found = (
+            re.search(rf"rocksdb\.{what}\.write\.bytes COUNT : (\d+)", text)
+            for what in ("flush", "compact")
+        )
+        return sum(int(match[1]) for match in found if match)
+
+    def settle(self) -> None:
+        """Everything into its place."""
+        self._db.flush()
+        self._db.compact_range(None, None)
+
+    def note(self) -> str:
+        """What else there is to say."""
+        match = re.search(r"rocksdb\.stall\.micros COUNT : (\d+)", self._options.get_statistics())
+        return f"{int(match[1]) / 1e6 if match else 0.0:.2f} s of stalls"
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self._db.close()
+
+
+def table_bytes(path: str) -> int:
+    """Size of the files of tables."""
+    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.name.endswith(".sst"))
+
+
+def share(values: list[float], part: float) -> float:
+    """A percentile."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * part))]
+
+
+class Life:
+    """One store's figures."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.ingest_seconds = 0.0
+        self.given = 0
+        self.records = 0
+        self.reads: list[tuple[float, float]] = []
+        self.waits: list[float] = []
+        self.rate = 0.0
+
+    def give(self, pairs: list[Pair]) -> None:
+        """Write some, batch by batch, as fast as it goes."""
+        began = time.perf_counter()
+        for start in range(0, len(pairs), BATCH):
+            self.store.write(pairs[start : start + BATCH])
+        self.ingest_seconds += time.perf_counter() - began
+        self._note(pairs)
+
+    def give_at(self, updates: Iterator[list[Pair]], rate: float, seconds: float) -> None:
+        """Write batches at so many records a second, and note how long each call took."""
+        due = time.perf_counter()
+        end = due + seconds
+        while due < end:
+            batch = next(updates)
+            now = time.perf_counter()
+            if now < due:
+                time.sleep(due - now)
+            began = time.perf_counter()
+            self.store.write(batch)
+            self.waits.append(time.perf_counter() - began)
+            self._note(batch)
+            due += BATCH / rate
+
+    def read(self, keys: list[bytes]) -> None:
+        """Look keys up, and note p50 and p99 in us."""
+        get, times = self.store.get, []
+        for key in keys:
+            began = time.perf_counter_ns()
+            value = get(key)
+            times.append((time.perf_counter_ns() - began) / 1e3)
+            assert value is not None
+        self.reads.append((share(times, 0.5), share(times, 0.99)))
+
+    def _note(self, pairs: list[Pair]) -> None:
+        self.given += sum(len(key) + len(value) for key, value in pairs)
+        self.records += len(pairs)
+
+
+def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> None:
+    """Load in turns, then updates at 80 % of what the slower store took, and reads in between."""
+    rng = random.Random(1)
+    part = max(BATCH, len(pairs) // 20)
+    for start in range(0, len(pairs), part):
+        for each in lives:
+            each.give(pairs[start : start + part])
+    keys = [pair[0] for pair in pairs]
+
+    def look() -> None:
+        sample = rng.choices(keys, k=reads)
+        for each in lives:
+            each.read(sample[: reads // 10])
+            each.reads.pop()
+            each.read(sample)
+
+    for each in lives:
+        each.rate = each.records / each.ingest_seconds
+    rate = LOAD * min(each.rate for each in lives)
+    streams = [random.Random(2) for _ in lives]
+
+    def updates(stream: random.Random) -> Iterator[list[Pair]]:
+        while True:
+            at = stream.randrange(len(pairs) - BATCH)
+            yield list(zip(keys[at : at + BATCH], [v[::-1] for _, v in pairs[at : at + BATCH]],
+                           strict=True))  # fmt: skip
+
+    feeds = [updates(stream) for stream in streams]
+    look()
+    turns = max(2, int(seconds / 2))
+    for turn in range(turns):
+        for each, feed in zip(lives, feeds, strict=True):
+            each.give_at(feed, rate, 1.0)
+        if turn == turns // 2:
+            look()
+    look()
+
+
+def report(lives: list[Life], live_bytes: int) -> None:
+    """Print the figures, a line for each."""
+    rows: list[tuple[str, Callable[[Life], str]]] = [
+        ("ingest, records/s", lambda e: f"{e.rate:,.0f}"),
+        ("write amplification", lambda e: f"{e.store.written() / e.given:.2f}"),
+        ("space, tables / live", lambda e: f"{table_bytes(e.store.path) / live_bytes:.3f}"),
+        ("read p50 start/mid/end, us", lambda e: " / ".join(f"{p:.1f}" for p, _ in e.reads)),
+        ("read p99 start/mid/end, us", lambda e: " / ".join(f"{p:.1f}" for _, p in e.reads)),
+        ("write p50 at 80 %, ms", lambda e: f"{share(e.waits, 0.5) * 1e3:.2f}"),
+        ("write p99.9 at 80 %, ms", lambda e: f"{share(e.waits, 0.999) * 1e3:.2f}"),
+        ("longest write, ms", lambda e: f"{max(e.waits) * 1e3:.1f}"),
+        ("waits", lambda e: e.store.note()),
+    ]
+    print(f"{'':28}" + "".join(f"{each.store.name:>30}" for each in lives))
+    for name, figure in rows:
+        print(f"{name:28}" + "".join(f"{figure(each):>30}" for each in lives), flush=True)
+    for each in lives:
+        each.store.settle()
+    settled = "".join(f"{table_bytes(e.store.path) / live_bytes:>30.3f}" for e in lives)
+    print(f"{'space after a compaction':28}{settled}")
+
+
+CHILD = """
+import sys, random, oor
+from bench.longlife import OPTIONS, BATCH, sets
+pairs = sets(20_000, 3)
+with oor.open(sys.argv[1], **OPTIONS) as db:
+    print("ready", flush=True)
+    while True:
+        at = random.randrange(len(pairs) - BATCH)
+        db.write(pairs[at : at + BATCH])
+"""
+
+
+def kills(path: str, count: int) -> None:
+    """Kill a writing child `count` times; print what the log took and what the opens needed."""
+    rng, opens, logs = random.Random(4), [], []
+    for _ in range(count):
+        child = subprocess.Popen([sys.executable, "-c", CHILD, path], stdout=subprocess.PIPE)
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        time.sleep(0.2 + 1.3 * rng.random())
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        child.stdout.close()
+        names = [entry for entry in os.scandir(path) if entry.name.endswith(".wal")]
+        logs.append(sum(entry.stat().st_size for entry in names))
+        began = time.perf_counter()
+        with oor.open(path, **OPTIONS):
+            opens.append(time.perf_counter() - began)
+    print(
+        f"{count} kills: open median {statistics.median(opens):.3f} s, longest {max(opens):.3f} s;"
+        f" log {max(logs) / MIB:.0f} MiB at the most,"
+        f" bound {(MAX_LOG_BYTES + 2 * SEGMENT_BYTES) / MIB:.0f}"
+    )
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="below 40 s")
+    parser.add_argument("--sets", type=int, default=3_000_000)
+    parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--directory")
+    given = parser.parse_args()
+    if given.quick:
+        given.sets, given.seconds = 200_000, 12.0
+    folder = tempfile.mkdtemp(prefix="oor-longlife-", dir=given.directory)
+    try:
+        if given.kills:
+            kills(os.path.join(folder, "killed"), given.kills)
+            return
+        pairs = sets(given.sets, 0)
+        stores = [Oor(os.path.join(folder, "oor")), RocksDB(os.path.join(folder, "rocksdb"))]
+        lives = [Life(store) for store in stores]
+        live(lives, pairs, given.seconds, 20_000 if not given.quick else 5_000)
+        report(lives, sum(len(key) + len(value) for key, value in pairs))
+        for store in stores:
+            store.close()
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
