@@ -11,12 +11,10 @@ import time
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.crash import CrashImages, Level
-from support.engine import TINY, History, content, kill, scratch
+from support.engine import TINY, content, kill
 from support.recording import Op, Recording
 from support.tables import SMALL, Store, live
 from test_compaction import OPTIONS, RUNS, compacted, flushed
-from test_crash_engine import Judge, forget, images_of, mixed
 
 import oor
 from oor import flush
@@ -24,6 +22,9 @@ from oor.compaction import CompactionOptions, Fifo, Job, Leveled, Pace, Running,
 from oor.compaction.fifo import oldest_first
 from oor.compaction.leveled import Targets
 from oor.compaction.pace import BURST_RATE, WINDOW
+from oor.crashlab.explorer import Explorer, Plan
+from oor.crashlab.memory import MemoryDisk
+from oor.crashlab.scripts import SCRIPTS
 from oor.errors import CancelledError, CorruptionError
 from oor.iterator import scan
 from oor.version import LEVELS, Version
@@ -52,7 +53,7 @@ def written(db, rng, model, count=150):
                 pass
 
 
-@pytest.mark.parametrize(("first", "second"), itertools.product(NAMES, NAMES))
+@pytest.mark.parametrize(("first", "second"), list(itertools.product(NAMES, NAMES)))
 def test_any_strategy_takes_up_what_any_other_left(first, second, tmp_path):
     rng, model = random.Random(f"{first} {second}"), {}
     for name in (first, second, first):
@@ -70,21 +71,14 @@ def test_any_strategy_takes_up_what_any_other_left(first, second, tmp_path):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_crash_at_any_moment_of_any_strategy_leaves_a_prefix(name, tmp_path):
-    (tmp_path / "root").mkdir()
-    options = {"compaction": name, "tiered_runs": 2}
-    with Recording(str(tmp_path / "root")) as recording:
-        history = History(recording)
-        mixed(str(tmp_path / "root" / "store"), history, TINY | options)
-    judge, opened = Judge(recording, history), 0
-    with scratch() as folder:
-        for image in images_of(CrashImages(recording), list(Level), 150, seed=3):
-            target = f"{folder}/{opened}"
-            image.write(target)
-            judge.check(target, image, "store", opened % 5 == 0, options)
-            forget(target)
-            opened += 1
-    assert opened > 75
+def test_a_crash_at_any_moment_of_any_strategy_leaves_a_prefix(name):
+    workload, options = SCRIPTS["mixed-buffered"]
+    with MemoryDisk() as disk:
+        explorer = Explorer(disk, Plan(seed=3, per_workload=150))
+        explorer.explore(name, workload, options | {"compaction": name, "tiered_runs": 2})
+        tally = explorer.finish()
+    assert tally.states > 75
+    assert not tally.violations, "\n".join(map(str, tally.violations))
 
 
 # ---- what is picked ------------------------------------------------------------------------------
