@@ -11,13 +11,17 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
 
 test: $(VENV)/test-tools
 	@$(BIN)/python -m pytest
+
+# Durability bugs planted one at a time, and which invariant of the crash laboratory notices each.
+mutants: $(VENV)/test-tools
+	@$(BIN)/python tests/mutants.py
 
 explore: $(VENV)/test-tools
 	OOR_EXPLORE=$(or $(N),10) $(VENV)/bin/python -m pytest tests/test_crashlab.py tests/test_model.py tests/test_bytes.py

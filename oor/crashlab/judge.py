@@ -122,6 +122,8 @@ class Judge:
             db = oor.open(STORE, **recorded.options)
         except OorError as error:
             return self._with_counts(refused(error), before), None
+        except AssertionError as error:
+            return Outcome(error=f"AssertionError: {error}"), None
         try:
             found = dict(db.scan())
             outcome = Outcome(state=digest(found), next_lsn=db._state.log.next_lsn())
