@@ -11,6 +11,7 @@ same run without it breaks nothing. Mutants of the C half are planted as source 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -120,7 +121,7 @@ def acks_before_the_write(events: list[Event], count: Count) -> list[Event]:
 
 def syncs_before_the_last_write(events: list[Event], count: Count) -> list[Event]:
     """A sync of the log begins before the write that it is for has ended."""
-    for before, event in zip(events, events[1:], strict=False):
+    for before, event in itertools.pairwise(events):
         if event.op is Op.SYNC and before.op is Op.WRITE and before.object == event.object:
             event.begin = before.end
             count()
