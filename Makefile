@@ -70,6 +70,10 @@ fuzz: $(VENV)/installed
 bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick
 
+.PHONY: wheels
+wheels: $(VENV)/wheel-tools
+	@$(BIN)/python -m tools.wheels
+
 venv: $(VENV)/test-tools
 
 # pip builds without isolation, so that the objects in build/ are kept and used again.
@@ -92,6 +96,11 @@ $(VENV)/test-tools: $(VENV)/installed
 
 $(VENV)/lint-tools: $(VENV)/test-tools
 	@$(BIN)/python -m pip install $(MESSAGES) ruff mypy
+	@touch $@
+
+# ziglang is 400 MB unpacked: only those who build wheels of other systems pay for it.
+$(VENV)/wheel-tools: $(VENV)/build-tools
+	@$(BIN)/python -m pip install $(MESSAGES) ziglang==0.17.1 build wheel abi3audit auditwheel
 	@touch $@
 
 $(VENV)/bench-tools: $(VENV)/test-tools

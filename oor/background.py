@@ -15,7 +15,8 @@ from oor.errors import CancelledError, ClosedError, DiskFullError, FailedError, 
 from oor.flush import flush_oldest
 from oor.state import State, now
 
-logger = logging.getLogger(__name__)
+_flush_log = logging.getLogger("oor.flush")
+_compaction_log = logging.getLogger("oor.compaction")
 
 RETRY_SECONDS = 0.1
 """How long to wait before a flush or compaction that found no room is tried again."""
@@ -58,7 +59,7 @@ class Background:
         """Writers must not wait for a thread that is gone: whatever ended it ends writing too."""
         if isinstance(error, ClosedError):
             return
-        logger.error("the store is read-only: %s", error)
+        logging.getLogger("oor").error("the store is read-only: %s", error)
         if not isinstance(error, OorError):
             error = FailedError(f"a background thread ended: {error!r}", path=self._state.directory)
         self._state.fail(error)
@@ -76,13 +77,10 @@ class Background:
                 while not self._stopping and state.view.immutables:
                     flush_oldest(state)
                 if not self._stopping and is_due(state, last_checkpoint):
-                    done = checkpoint(state)
+                    checkpoint(state)
                     self.checkpoints += 1
-                    logger.debug(
-                        "checkpoint at LSN %d: %d segments freed", done.lsn, done.segments_freed
-                    )
             except DiskFullError as error:
-                logger.warning("a flush waits for room: %s", error)
+                _flush_log.warning("a flush waits for room: %s", error)
                 state.wait_for_room(RETRY_SECONDS)
                 state.flush_wanted.set()
                 continue
@@ -105,7 +103,7 @@ class Background:
             except CancelledError:
                 continue
             except DiskFullError as error:
-                logger.warning("a compaction waits for room: %s", error)
+                _compaction_log.warning("a compaction waits for room: %s", error)
                 state.wait_for_room(RETRY_SECONDS)
                 state.compaction_wanted.set()
             except Exception as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from oor.flush import flush_all
 from oor.state import State, now
+from oor.telemetry import reported
 from oor.version import VersionEdit
 
 
@@ -26,6 +27,11 @@ class Checkpoint:
     seconds: float
 
 
+def _facts(done: Checkpoint) -> dict[str, int]:
+    return {"lsn": done.lsn, "redo_lsn": done.redo_lsn, "segments_freed": done.segments_freed}
+
+
+@reported("oor.checkpoint", _facts)
 def checkpoint(state: State) -> Checkpoint:
     """Flush, note where redo starts, free the log before it.
 

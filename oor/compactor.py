@@ -29,7 +29,7 @@ from oor.state import State
 from oor.table import Table
 from oor.version import LEVELS, Version
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("oor.compaction")
 
 MIB = 1 << 20
 

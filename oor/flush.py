@@ -19,6 +19,7 @@ from oor.names import table_name
 from oor.options import Options
 from oor.state import State
 from oor.table import Table, TableMeta, TableOptions, write_run
+from oor.telemetry import reported
 from oor.version import VersionEdit
 
 CHUNK_PAIRS = 1000
@@ -71,6 +72,13 @@ def write_table(
     return replace(meta, written=max(int(time.time()), not_before))
 
 
+def _facts(meta: TableMeta | None) -> dict[str, int] | None:
+    if meta is None:
+        return None
+    return {"table": meta.number, "entries": meta.entries, "bytes": meta.size}
+
+
+@reported("oor.flush", _facts)
 def flush_oldest(state: State) -> TableMeta | None:
     """Flush one memtable; None if none is waiting.
 

@@ -72,6 +72,24 @@ class ReadLock:
         self._directory.close()
 
 
+def owner_of(directory: str) -> str | None:
+    """Who has the store open, as far as its lock file and this machine's processes tell.
+
+    No lock is tried, since one that is held for an instant refuses somebody else's open. None if
+    the process that is named is gone; one on another machine counts as there.
+    """
+    try:
+        with native.File(os.path.join(directory, names.LOCK), native.READ) as file:
+            found = json.loads(file.read(4096))
+            if found["host"] == socket.gethostname():
+                os.kill(int(found["pid"]), 0)
+            return f"process {found['pid']} on {found['host']} since {found['since']}"
+    except PermissionError:
+        return f"process {found['pid']} on {found['host']} since {found['since']}"
+    except (OorError, OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def _owner_in(directory: str) -> str:
     try:
         with native.File(os.path.join(directory, names.LOCK), native.READ) as file:

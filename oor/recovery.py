@@ -33,6 +33,7 @@ from oor.memtable import ENTRY_BYTES, Memtable
 from oor.names import FileKind
 from oor.options import Options
 from oor.table import TableMeta
+from oor.telemetry import reported
 
 COPY_SLACK = 1 << 20
 """Room in the first segment of an epoch beyond the frames copied into it."""
@@ -118,6 +119,21 @@ class _Redo:
         return max(state.flushed_lsn + 1, self.last_lsn + 1, went_on)
 
 
+def _facts(recovered: Recovered) -> dict[str, int | float | str] | None:
+    report = recovered.report
+    if report.created or report.clean:
+        return None
+    return {
+        "records": report.records,
+        "frames": report.frames,
+        "bytes_read": report.bytes_read,
+        "recovered_lsn": report.recovered_lsn,
+        "tables_made": report.tables_made,
+        "losses": len(report.losses),
+    }
+
+
+@reported("oor.recovery", _facts)
 def recover(directory: str, options: Options) -> Recovered:
     """Bring the store in `directory` to the state before the crash; makes it if there is none.
 

@@ -15,11 +15,22 @@ from oor.compaction.progress import Running
 from oor.errors import CancelledError, CorruptionError, OorError
 from oor.native import check, ffi, lib, owned
 from oor.table import Table, TableMeta
+from oor.telemetry import reported
 from oor.version import Version, VersionEdit
 
 _UNLIMITED = (1 << 64) - 1
 
 
+def _facts(edit: VersionEdit) -> dict[str, int]:
+    return {
+        "inputs": len(edit.remove),
+        "outputs": len(edit.add),
+        "level": max((level for level, _ in edit.add), default=0),
+        "bytes_out": sum(meta.size for _, meta in edit.add),
+    }
+
+
+@reported("oor.compaction", _facts)
 def run(
     running: Running,
     version: Version,

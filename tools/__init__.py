@@ -1,0 +1,1 @@
+"""What developers run and users never see: wheels, documentation, guards of speed."""

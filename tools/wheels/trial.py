@@ -1,0 +1,76 @@
+"""A wheel is installed into an empty environment and used there: tests, and a kill with recovery."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tools.wheels.build import run, unpack
+from tools.wheels.targets import WORK
+
+TESTS = (
+    "test_build.py", "test_package.py", "test_crc32c.py", "test_db.py", "test_recovery.py",
+    "test_log_format.py", "test_table_format.py",
+)  # fmt: skip
+"""Smoke and recovery: what is different on another CPU shows here."""
+REQUIREMENTS = ("pytest>=8", "hypothesis>=6.100")
+FIRST_DEMO_SECONDS = 60
+
+
+def tests_alone(sdist: Path) -> Path:
+    """The tests of the source distribution without the package, so that they find the wheel."""
+    tree = unpack(sdist, WORK / "tests-alone")
+    shutil.rmtree(tree / "oor")
+    return tree
+
+
+def fresh(wheel: Path, tests: Path) -> tuple[Path, list[str]]:
+    """Install into an empty environment, run the demonstration, then the tests.
+
+    Returns the environment's Python and what was found, in words.
+    """
+    environment = WORK / "fresh"
+    shutil.rmtree(environment, ignore_errors=True)
+    began = time.monotonic()
+    run([sys.executable, "-m", "venv", environment])
+    python = environment / "bin" / "python"
+    pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    run([*pip, wheel])
+    run([environment / "bin" / "oor", "demo", "--rounds", "1"], cwd=WORK)
+    seconds = time.monotonic() - began
+    if seconds > FIRST_DEMO_SECONDS:
+        raise SystemExit(f"{seconds:.0f} s from nothing to the end of the first demo")
+    run([*pip, *REQUIREMENTS])
+    closing = pytest(python, tests)
+    return python, [f"install and first demo {seconds:.0f} s", closing]
+
+
+def offline(sdist: Path) -> str:
+    """Build a wheel of the source distribution with nothing but what lies in one folder."""
+    store = WORK / "offline"
+    shutil.rmtree(store, ignore_errors=True)
+    run([sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check",
+         "-d", store, "scikit-build-core>=1.1", "cffi>=2.1", "ninja", "cmake>=3.18"])  # fmt: skip
+    run([sys.executable, "-m", "pip", "wheel", "--quiet", "--disable-pip-version-check",
+         "--no-deps", "--no-index", "--find-links", store, "-w", store / "made", sdist],
+        env={**os.environ, "PIP_CONFIG_FILE": os.devnull, "PIP_EXTRA_INDEX_URL": ""})  # fmt: skip
+    (made,) = (store / "made").glob("oor-*.whl")
+    return f"{made.name} built from the source distribution without an index"
+
+
+def pytest(python: Path, tests: Path, more: tuple[str, ...] = (), **environment: str) -> str:
+    """Run the tests with `python`; returns pytest's closing line."""
+    names = [Path("tests") / name for name in TESTS]
+    said = run([python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *more, *names],
+               cwd=tests, env={**os.environ, **environment})  # fmt: skip
+    return said.strip().splitlines()[-1]
+
+
+def has(program: str) -> bool:
+    """Whether a program is there and starts."""
+    path = shutil.which(program)
+    return path is not None and subprocess.run([path, "--version"], capture_output=True).returncode == 0
