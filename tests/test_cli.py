@@ -339,7 +339,7 @@ def test_manifest_is_printed_edit_by_edit_and_a_bad_line_is_shown(store, capsys)
 
 
 @pytest.mark.parametrize(
-    "command", [["latest", "5"], ["verify"], ["stat"], ["manifest"], ["recover", "--dry-run"]]
+    "command", [["latest", "5"], ["verify"], ["manifest"], ["recover", "--dry-run"]]
 )
 def test_a_store_that_somebody_has_open_ends_with_four_and_names_him(tmp_path, command, capsys):
     path = str(tmp_path / "s.oor")

@@ -23,7 +23,9 @@ COMMANDS = {
     "export": ("export", "Write the catalogue as TLE, OMM, Arrow or Parquet."),
     "convert": ("convert", "Convert element sets from any form to any other, without a store."),
     "report": ("report", "Draw a store on one HTML page: deliveries, ages, orbits, levels."),
-    "stat": ("store", "Show what a store holds."),
+    "stat": ("monitor", "Show at a glance what a store holds; a writer may be at work."),
+    "top": ("monitor", "Show the same live, with rates, until interrupted."),
+    "metrics": ("monitor", "Print the metrics of a store as Prometheus text."),
     "recover": ("store", "Recover a store after a crash, or show what recovery would do."),
     "verify": ("store", "Read every byte of a store and say what is damaged; change nothing."),
     "manifest": ("store", "Print the manifest, edit by edit."),
@@ -72,8 +74,25 @@ class _Commands(click.Group):
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="oor", message="%(prog)s %(version)s")
-def app() -> None:
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="warning",
+    show_default=True,
+    help="Log records from this level on go to stderr.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How they are written: a line of text or one JSON object a line.",
+)
+def app(log_level: str, log_format: str) -> None:
     """A durable store of orbital element sets."""
+    from oor.cli.logs import configure
+
+    configure(log_level, as_json=log_format == "json")
 
 
 def run(arguments: list[str]) -> int:

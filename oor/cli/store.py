@@ -1,4 +1,4 @@
-"""`oor stat`, `oor recover`, `oor verify`, `oor manifest`: the store itself."""
+"""`oor recover`, `oor verify`, `oor manifest`: the store itself."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import oor
 from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
 from oor.cli import exits
-from oor.cli.opening import open_to_read, require_store, size_of
+from oor.cli.opening import require_store
 from oor.cli.output import (
     count,
     emit,
@@ -27,73 +27,7 @@ from oor.cli.output import (
 from oor.lock import ReadLock
 from oor.manifest import decode_line, read_current
 from oor.recovery import RecoveryReport
-from oor.registry import Registry
-from oor.stats import Stats
 from oor.verify import verify as verify_store
-
-# ---- stat ----------------------------------------------------------------------------------------
-
-
-@click.command()
-@store_argument
-@json_option
-def stat(db: str, as_json: bool) -> int:
-    """Show what DB holds: LSNs, log, tables by level, sources."""
-    with open_to_read(db) as store:
-        stats = store.stats()
-        sources = Registry(store).sources()
-        disk = size_of(store.path)
-    if as_json:
-        emit(
-            asdict(stats)
-            | {"path": store.path, "disk_bytes": disk, "sources": list(sources.values())}
-        )
-        return exits.FINE
-    log = stats.log
-    facts(
-        [
-            ("store", store.path),
-            ("on disk", size(disk)),
-            (
-                "LSN",
-                f"last {stats.last_lsn:,}, durable {stats.durable_lsn:,},"
-                f" in tables {stats.flushed_lsn:,}",
-            ),
-            (
-                "memtable",
-                f"{count(stats.memtable_entries, 'entry', 'entries')},"
-                f" {size(stats.memtable_bytes)}",
-            ),
-            (
-                "log",
-                f"{count(log.segment_count, 'segment')}, {size(log.live_bytes)},"
-                f" by {stats.sync_method}",
-            ),
-            ("checksums", f"CRC32C, {stats.crc32c}"),
-            ("compaction", f"{stats.compaction}, {_amplification(stats)}"),
-            ("new tables", f"compression {stats.compression}"),
-            ("sources", ", ".join(sources.values()) or "none named"),
-        ]
-    )
-    print()
-    rows = [
-        (str(level), each.tables, each.entries, each.tombstones, size(each.bytes))
-        for level, each in enumerate(stats.levels)
-    ]
-    table(("level", "tables", "entries", "tombstones", "size"), rows)
-    return exits.FINE
-
-
-def _amplification(stats: Stats) -> str:
-    """Of space always; of writes and reads what this process has seen."""
-    found = stats.amplification
-    parts = [f"space {found.space:.2f}", f"{found.read_max} tables a lookup at most"]
-    if found.write:
-        parts.append(f"{found.write:.1f} bytes written a byte")
-    if found.read:
-        parts.append(f"{found.read:.2f} tables a lookup")
-    return ", ".join(parts)
-
 
 # ---- recover -------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""A wheel is installed into an empty environment and used there: tests, and a kill with recovery."""
+"""A wheel is installed into an empty environment and used there: a kill, a recovery, tests."""
 
 from __future__ import annotations
 
@@ -73,4 +73,6 @@ def pytest(python: Path, tests: Path, more: tuple[str, ...] = (), **environment:
 def has(program: str) -> bool:
     """Whether a program is there and starts."""
     path = shutil.which(program)
-    return path is not None and subprocess.run([path, "--version"], capture_output=True).returncode == 0
+    if path is None:
+        return False
+    return subprocess.run([path, "--version"], capture_output=True).returncode == 0
