@@ -216,7 +216,7 @@ class Compactor:
                 native.unlink(state.table_path(number))
 
     def _count(self, running: Running, size: int) -> None:
-        job, seconds = running.job, running.progress().seconds
+        job = running.job
         with self._lock:
             self.jobs += 1
             if job.rewrites:
@@ -224,7 +224,3 @@ class Compactor:
                 self.bytes_written += size
             if job.drops:
                 self.tables_dropped += len(job.inputs)
-        logger.info(
-            "%s: %.1f MiB out, %.2f s, %.0f MiB/s",
-            job, size / MIB, seconds, job.size / MIB / max(seconds, 1e-9),
-        )  # fmt: skip

@@ -113,7 +113,7 @@ TABLE: tuple[Metric, ...] = (
     Metric("oor_compactions_total", "counter", "compactions", "Compactions that were installed.",
            stats=lambda s: s.compactions),
     Metric("oor_compaction_bytes_total", "counter", "bytes", "Bytes that compactions read.",
-           stats=lambda s: s.compaction_bytes),
+           stats=lambda s: s.amplification.compaction_bytes_read),
     Metric("oor_checkpoints_total", "counter", "checkpoints", "Checkpoints in the background.",
            stats=lambda s: s.checkpoints),
     Metric("oor_stalls_total", "counter", "stalls", "Times that a writer had to wait.",

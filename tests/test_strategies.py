@@ -330,7 +330,7 @@ def test_a_pause_holds_what_runs_and_lets_writers_pass_and_a_resume_lets_it_end(
 
 
 def test_a_running_compaction_shows_its_progress_and_can_be_cancelled(tmp_path, caplog):
-    caplog.set_level(logging.INFO, logger="oor.compactor")
+    caplog.set_level(logging.INFO, logger="oor.compaction")
     with filled(tmp_path / "s", compaction_rate=1 << 20) as db:
         db.flush()
         until(lambda: any(each.bytes_read for each in db.stats().compactions_running))
