@@ -138,12 +138,18 @@ def _write(db: oor.DB) -> dict[bytes, bytes]:
 def _crash(
     event: Event, image: str, old: frozenset[int], new: frozenset[int], expected: dict[bytes, bytes]
 ) -> Crash:
-    with oor.open(image, **OPTIONS) as db:
-        # Records that were only in the log come back from there; a recovery may make no table here.
-        tables = frozenset(read_manifest(image).state.tables)
-        same = dict(db.scan()) == expected and all(
-            db.get(key) == value for key, value in expected.items()
-        )
+    tables: frozenset[int] = frozenset()
+    try:
+        with oor.open(image, **OPTIONS) as db:
+            # Records that were only in the log come back from there; a recovery may make no table
+            # here.
+            tables = frozenset(read_manifest(image).state.tables)
+            same = dict(db.scan()) == expected and all(
+                db.get(key) == value for key, value in expected.items()
+            )
+    except OorError:
+        # A crash is no damage: an open that refuses what it left has lost every read.
+        same = False
     found = OLD if tables == old else NEW if tables == new else NEITHER
     name = os.path.basename(event.path)
     return Crash(f"{event.op.name.lower().replace('_', ' ')} {name}".strip(), found, same)
