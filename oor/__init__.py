@@ -13,6 +13,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from oor.backup import Backup
     from oor.batch import WriteBatch
     from oor.checkpoint import Checkpoint
     from oor.columns import ColumnChunk
@@ -45,6 +46,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "DB",
+    "Backup",
     "CancelledError",
     "Checkpoint",
     "ClosedError",
@@ -78,6 +80,7 @@ __all__ = [
 # version should not pay for it.
 _HOMES = {
     "DB": "db",
+    "Backup": "backup",
     "Checkpoint": "checkpoint",
     "ColumnChunk": "columns",
     "Durability": "options",

@@ -210,10 +210,11 @@ class Compactor:
         }
         state.install(edit, opened)
         self._count(running, sum(meta.size for _, meta in edit.add))
-        for number in edit.dropped():
-            # Readers that still have the table open go on reading it; only the name goes.
-            with suppress(DiskFullError):
-                native.unlink(state.table_path(number))
+        with state.table_names:
+            for number in edit.dropped():
+                # Readers that still have the table open go on reading it; only the name goes.
+                with suppress(DiskFullError):
+                    native.unlink(state.table_path(number))
 
     def _count(self, running: Running, size: int) -> None:
         job = running.job

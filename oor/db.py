@@ -18,6 +18,7 @@ from typing import Any, Literal, overload
 
 from oor import native
 from oor.background import Background
+from oor.backup import Backup, backup
 from oor.batch import BytesLike, Pairs, as_bytes, split
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.codec import wanted_and_missing
@@ -226,6 +227,17 @@ class DB(Handle, Puts, MutableManners):
         """Flush, note where redo starts, and free the log before it, while writers go on."""
         self._state.check_writable()
         return checkpoint(self._state)
+
+    def backup(self, target: str | os.PathLike[str], *, verified: bool = True) -> Backup:
+        """Make a second store named `target` of everything that was committed before the call.
+
+        Its tables are hard links, or copies on another file system; it is opened as any store.
+        Writers go on meanwhile. Every byte of it is read before it gets its name, unless `verified`
+        is False. Raises LimitError if `target` is there or lies in the store, CorruptionError if a
+        table is damaged, DiskFullError, StorageError; nothing is under the name then.
+        """
+        self._state.check_writable()
+        return backup(self._state, os.fspath(target), verified=verified)
 
     def compact(self, start: BytesLike | None = None, stop: BytesLike | None = None) -> int:
         """Flush, then compact the keys with start <= key < stop, by default all of them.

@@ -25,8 +25,8 @@ class State:
     """An open store, as commit, flush, compaction and checkpoint see it.
 
     Locks, in the order in which they may be taken: `flush_lock` (one flush at a time),
-    `manifest_lock` (one edit at a time), `lock` (the commit lock: memtable order, the view). The
-    commit lock is held across no sync.
+    `table_names`, `manifest_lock` (one edit at a time), `lock` (the commit lock: memtable order,
+    the view). The commit lock is held across no sync.
     Invariants: (1) `view` is exchanged whole, under `lock`. (2) A table is in `view` only after the
     manifest that names it is durable. (3) After `failure` is set nothing is written.
     """
@@ -50,6 +50,8 @@ class State:
         self.changed = threading.Condition(self.lock)
         self.flush_lock = threading.Lock()
         self.manifest_lock = threading.Lock()
+        self.table_names = threading.Lock()
+        """Held by whoever removes names of tables, and by whoever needs them to stay."""
         self.flush_wanted = threading.Event()
         self.compaction_wanted = threading.Event()
         self.failure: OorError | None = None

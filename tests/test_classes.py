@@ -206,6 +206,7 @@ WHO_REMOVES = {
     "oor/flush.py": "a table that was not finished, which no edit names",
     "oor/manifest.py": "the manifest that a durable CURRENT names no more",
     "oor/doctor.py": "a file of its own",
+    "oor/backup.py": "what an attempt that did not end left under a name of its own",
 }
 
 

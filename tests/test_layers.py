@@ -11,8 +11,8 @@ ROOT = Path(__file__).resolve().parent.parent
 LAYERS = """
 errors options names telemetry | native | codec batch memtable log table version trace | pins manifest iterator |
 columns | reads | snapshot manners | state | pressure | commit put flush compaction checkpoint analysis salvage
-recovery lock | survey | compactor | background stats verify doctor handle | reader | db | metrics | prometheus |
-aio registry | demo report torture | crashlab lab course | cli
+recovery lock | survey | compactor | background stats verify doctor handle | reader backup | db | metrics |
+prometheus | aio registry | demo report torture | crashlab lab course | cli
 """
 ORDER = {name: place for place, layer in enumerate(LAYERS.split("|")) for name in layer.split()}
 COLUMNS = 100

@@ -29,6 +29,7 @@ COMMANDS = {
     "recover": ("store", "Recover a store after a crash, or show what recovery would do."),
     "verify": ("store", "Read every byte of a store and say what is damaged; change nothing."),
     "manifest": ("store", "Print the manifest, edit by edit."),
+    "backup": ("backup", "Make a second store of all that a store holds, verified."),
     "doctor": ("doctor", "Measure what a sync costs in a directory, and what it does there."),
     "lab": ("lab", "Answer a question about durability by trying it on this machine."),
     "learn": ("learn", "Three lessons on write-ahead logging, with labs and quizzes."),
