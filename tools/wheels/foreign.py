@@ -110,6 +110,7 @@ def _python(command: list[str], name: str) -> tuple[Path, dict[str, str]]:
 
 def _expect(python: Path, environment: dict[str, str], cpu: str, wanted: str) -> None:
     """The dispatch must have found what the CPU has: falling back silently is slow, not wrong."""
-    found = run([python, "-c", CRC32C], env={**os.environ, **environment}).split()[-1]
+    # Not in the project's folder, where the sources without their compiled half would be found.
+    found = run([python, "-c", CRC32C], cwd=WORK, env={**os.environ, **environment}).split()[-1]
     if found != wanted:
         raise SystemExit(f"on {cpu} the checksum is {found}, and {wanted} was expected")

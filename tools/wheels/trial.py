@@ -65,7 +65,7 @@ def offline(sdist: Path) -> str:
 def pytest(python: Path, tests: Path, more: tuple[str, ...] = (), **environment: str) -> str:
     """Run the tests with `python`; returns pytest's closing line."""
     names = [Path("tests") / name for name in TESTS]
-    said = run([python, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *more, *names],
+    said = run([python, "-m", "pytest", "-x", "-p", "no:cacheprovider", *more, *names],
                cwd=tests, env={**os.environ, **environment})  # fmt: skip
     return said.strip().splitlines()[-1]
 
