@@ -46,6 +46,11 @@ def chunks_of(memtable: Memtable) -> Iterator[tuple[list[bytes], list[bytes | No
         yield list(keys), list(values)
 
 
+def time_of_day() -> int:
+    """Seconds since 1970, by the clock."""
+    return int(time.time())
+
+
 def write_table(
     directory: str, number: int, memtable: Memtable, options: Options, not_before: int = 0
 ) -> TableMeta:
@@ -69,7 +74,7 @@ def write_table(
         if native.exists(path):
             native.unlink(path)
         raise
-    return replace(meta, written=max(int(time.time()), not_before))
+    return replace(meta, written=max(time_of_day(), not_before))
 
 
 def _facts(meta: TableMeta | None) -> dict[str, int] | None:

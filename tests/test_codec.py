@@ -28,7 +28,7 @@ from oor import codec
 from oor.errors import CodecError, CorruptionError, FormatError, OorError
 from oor.iterator import scan
 from oor.table import Table, TableOptions
-from oor.version import Version
+from oor.version import LEVELS, Version
 
 FIXTURES = Path(__file__).parent / "fixtures"
 NUMBERS = {name: number for name, number in codec.NUMBERS.items() if name != "none"}
@@ -304,16 +304,16 @@ def test_level_0_is_plain_and_deeper_levels_are_packed_as_the_option_says(tmp_pa
         fill(db, b"second")
         db.flush()
         whole = content(db)
-    assert table_codecs(path) == {0: {0}, 1: {NUMBERS["zstd"]}}
+    assert table_codecs(path) == {0: {0}, LEVELS - 1: {NUMBERS["zstd"]}}
     for option, expected in (
-        ("lz4", {1: {NUMBERS["lz4"]}}),
-        ("none", {1: {0}}),
-        (("lz4", "zstd"), {1: {NUMBERS["zstd"]}}),
+        ("lz4", {LEVELS - 1: {NUMBERS["lz4"]}}),
+        ("none", {LEVELS - 1: {0}}),
+        (("lz4", "zstd"), {LEVELS - 1: {NUMBERS["zstd"]}}),
     ):
         with oor.open(path, compression=option, **roomy) as db:
-            db.put(b"more", b"")
+            db.put(b"0150 between", b"")
             db.compact()
-            db.delete(b"more")
+            db.delete(b"0150 between")
             db.compact()
             assert content(db) == whole
         assert table_codecs(path) == expected

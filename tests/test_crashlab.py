@@ -36,12 +36,12 @@ def disk():
 
 def test_no_crash_of_a_hundred_thousand_breaks_an_invariant():
     plan = Plan(
-        seed=1, states=STATES, per_workload=STATES // 50, longest=4, nested=1,
+        seed=1, states=STATES * 5 // 4, per_workload=STATES // 50, longest=4, nested=1,
         levels=tuple(Level), processes=len(os.sched_getaffinity(0)),
     )  # fmt: skip
     tally, _ = explore_all(plan)
     assert not tally.violations, "\n".join(map(str, tally.violations))
-    assert tally.states > STATES * 9 // 10, "the explorer opened too few states to say anything"
+    assert tally.states >= STATES, "the explorer opened too few states to say anything"
     assert all(tally.distinct[level.name] for level in Level)
     assert all(tally.depths[depth] for depth in (1, 2, 3))
 
@@ -89,12 +89,12 @@ def without_directory_syncs(monkeypatch):
     monkeypatch.setattr(native, "sync_dir", lambda path: None)
 
 
-def test_a_violation_is_shrunk_and_its_file_shows_it_again(disk, tmp_path, monkeypatch):
+def test_a_violation_is_shrunk_and_its_file_shows_it_again(disk, monkeypatch):
     without_directory_syncs(monkeypatch)
     found = shrink(disk, Plan(nested=0), ("delete", "put", "sync", "put"), "I2")
     assert found is not None
     assert found.violation.workload in MACROS, "one operation is enough"
-    path = str(tmp_path / "violation.json")
+    path = f"{ROOT}/violation.json"
     replay.save(path, replay.replay_of(found))
     recorded, image = replay.load(replay.read(path))
     assert image.files == found.image.files
@@ -105,8 +105,8 @@ def test_the_command_replays_a_file_and_fails_as_long_as_it_is_violated(tmp_path
     with MemoryDisk() as disk, monkeypatch.context() as patch:
         without_directory_syncs(patch)
         found = shrink(disk, Plan(nested=0), ("put",), "I2")
-        path = str(tmp_path / "violation.json")
-        replay.save(path, replay.replay_of(found))
+    path = str(tmp_path / "violation.json")
+    replay.save(path, replay.replay_of(found))
     # What the bug left on the disk is lost, with or without the bug.
     assert run_command(["crashlab", "--replay", path]) == 1
     assert "I2" in capsys.readouterr().out

@@ -138,11 +138,13 @@ def promised_lsn(files: dict[str, bytes]) -> int:
     device can, and oor does not claim to.
     """
     highest = 0
+    current = next((data for path, data in files.items() if path.endswith("/CURRENT")), b"")
     for path, content in files.items():
-        kind, _ = names.parse(path.rpartition("/")[2])
+        name = path.rpartition("/")[2]
+        kind, _ = names.parse(name)
         if kind is names.FileKind.SEGMENT:
             highest = max([highest, *(frame.durable_lsn for frame in frames_in(content))])
-        elif kind is names.FileKind.MANIFEST:
+        elif kind is names.FileKind.MANIFEST and name.encode() in current:
             state = fold(content)
             if state is not None:
                 highest = max(highest, state.durable_lsn, state.flushed_lsn)

@@ -185,7 +185,9 @@ class Judge:
             return None
         if outcome.error:
             return "I10", f"rot is not reported as corruption: {outcome.error}"
-        proven = promised_lsn(image.intact or image.files)
+        # What proves that more was durable must have outlived the lie itself: a sector that held
+        # both a frame and the one that promises it leaves nothing to tell the loss by.
+        proven = promised_lsn(image.files)
         required = sum(0 < lsn <= proven for lsn in recorded.history.lsns[: promise.durable])
         prefixes = recorded.lengths.get(outcome.state, [])
         if any(required <= length <= promise.submitted for length in prefixes):

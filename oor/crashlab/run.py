@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import oor
-from oor import recovery
+from oor import flush, recovery
 from oor.batch import Pairs
 from oor.crashlab.history import History, Mutations, Promise, State
 from oor.crashlab.memory import ROOT, STORE, MemoryDisk
@@ -20,6 +20,7 @@ from oor.crashlab.recording import Event, Recording, Snapshot
 from oor.errors import OorError
 
 DATABASE_ID = bytes(range(16))
+TIME_OF_DAY = 1_000_000_000
 
 TINY: dict[str, Any] = {
     "segment_bytes": 32 << 10,
@@ -181,13 +182,15 @@ class Recorded:
 
 @contextlib.contextmanager
 def fixed_identity() -> Iterator[None]:
-    """New stores get one and the same id: equal calls then leave equal bytes."""
-    before = recovery.new_database_id
+    """New stores get one and the same id, and tables one time: equal calls then leave equal
+    bytes."""
+    before = recovery.new_database_id, flush.time_of_day
     recovery.new_database_id = lambda: DATABASE_ID
+    flush.time_of_day = lambda: TIME_OF_DAY
     try:
         yield
     finally:
-        recovery.new_database_id = before
+        recovery.new_database_id, flush.time_of_day = before
 
 
 def record(
