@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from oor import analysis, recovery, trace
+from oor import analysis, trace
 from oor.crashlab.explorer import Explorer, Plan
 from oor.crashlab.memory import MemoryDisk
 from oor.crashlab.scripts import SCRIPTS
@@ -223,10 +223,6 @@ def lsns_given_again(count: Count) -> contextlib.AbstractContextManager[None]:
     return swapped(analysis, "_next_lsn", mutated)
 
 
-def nothing_synced_first(count: Count) -> contextlib.AbstractContextManager[None]:
-    return swapped(recovery, "_sync_all", lambda before: lambda directory: count())
-
-
 MUTANTS = (
     Mutant("M1", "acknowledge before the sync", ("I2", "I13"), "W-E", acks_before_the_write),
     Mutant("M2", "no sync of a segment's name", ("I2", "I12"), "W-E", without_dir_syncs_after(".wal")),
@@ -248,8 +244,6 @@ MUTANTS = (
            patch=lsns_given_again),
     Mutant("M18", "a sync before the last write", ("I13", "I2"), "W-E-buffered",
            syncs_before_the_last_write),
-    Mutant("M12", "no sync before a recovery reads", ("I6", "I2", "I9", "I12"), "W-E-buffered",
-           patch=nothing_synced_first),
     Mutant("M24", "what a recovery copies is not synced", ("I6", "I2", "I1", "I12"),
            "big,big,reopen", copies_not_synced),
 )  # fmt: skip
