@@ -71,8 +71,7 @@ static int parent_is_there(const char *path) {
     const char *slash = strrchr(path, '/');
     if (!slash || slash == path) return 1;
     for (size_t i = 0; i < name_count; i++)
-        if (names[i].size == (size_t)(slash - path) &&
-            !memcmp(names[i].path, path, names[i].size))
+        if (names[i].size == (size_t)(slash - path) && !memcmp(names[i].path, path, names[i].size))
             return names[i].node->is_dir;
     return 0;
 }

@@ -64,26 +64,22 @@ static int64_t trace_size(int fd) {
 
 static int64_t trace_pread(int fd, void *data, size_t size, uint64_t offset) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_READ, fd, NULL))
-        return base->pread(fd, data, size, offset);
+    if (!oor_trace_begin(&e, OOR_OP_READ, fd, NULL)) return base->pread(fd, data, size, offset);
     e.offset = offset;
     e.length = size;
-    int64_t done = oor_trace_to_be_done(&e)
-                       ? base->pread(fd, data, oor_trace_allowed(&e, size), offset)
-                       : 0;
+    int64_t done =
+        oor_trace_to_be_done(&e) ? base->pread(fd, data, oor_trace_allowed(&e, size), offset) : 0;
     e.effect = done > 0 ? (uint64_t)done : 0;
     return oor_trace_finish(&e, done);
 }
 
 static int64_t trace_pwrite(int fd, const void *data, size_t size, uint64_t offset) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_WRITE, fd, NULL))
-        return base->pwrite(fd, data, size, offset);
+    if (!oor_trace_begin(&e, OOR_OP_WRITE, fd, NULL)) return base->pwrite(fd, data, size, offset);
     e.offset = offset;
     e.length = size;
-    int64_t done = oor_trace_to_be_done(&e)
-                       ? base->pwrite(fd, data, oor_trace_allowed(&e, size), offset)
-                       : 0;
+    int64_t done =
+        oor_trace_to_be_done(&e) ? base->pwrite(fd, data, oor_trace_allowed(&e, size), offset) : 0;
     e.effect = done > 0 ? (uint64_t)done : 0;
     if (oor_trace_wants_payloads()) e.payload = data, e.payload_size = (size_t)e.effect;
     return oor_trace_finish(&e, done);
@@ -119,8 +115,7 @@ static int trace_truncate(int fd, uint64_t size) {
 
 static int trace_allocate(int fd, uint64_t offset, uint64_t size) {
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_ALLOCATE, fd, NULL))
-        return base->allocate(fd, offset, size);
+    if (!oor_trace_begin(&e, OOR_OP_ALLOCATE, fd, NULL)) return base->allocate(fd, offset, size);
     e.offset = offset;
     e.length = size;
     size_t part = oor_trace_to_be_done(&e) ? oor_trace_allowed(&e, (size_t)size) : 0;

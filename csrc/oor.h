@@ -198,7 +198,7 @@ enum { OOR_KEY_SIZE_MAX = 65535, OOR_VALUE_SIZE_MAX = 268435456, OOR_FRAME_SIZE_
 #define OOR_TOMBSTONE 0xFFFFFFFF /* as a value size: this mutation deletes */
 
 enum oor_wal_flags {
-    OOR_WAL_BUFFERED = 1,     /* never O_DIRECT: pwrite and fdatasync */
+    OOR_WAL_BUFFERED = 1,      /* never O_DIRECT: pwrite and fdatasync */
     OOR_WAL_BLOCK_PADDING = 2, /* a block that was synced is never written again */
     /* no thread of its own: whoever needs a segment makes it, and nothing is synced by time */
     OOR_WAL_ALONE = 4
@@ -492,8 +492,8 @@ typedef struct {
     uint64_t misses;
     uint64_t evictions;
     uint64_t filter_checks;
-    uint64_t filter_skips;  /* tables not looked into because their filter said no */
-    uint64_t filter_misses; /* looked into for nothing: the filter said maybe */
+    uint64_t filter_skips;   /* tables not looked into because their filter said no */
+    uint64_t filter_misses;  /* looked into for nothing: the filter said maybe */
     uint64_t lookups;        /* keys that were looked up in tables */
     uint64_t tables_touched; /* tables that those looked into */
 } oor_cache_stats;
@@ -770,7 +770,7 @@ typedef struct {
     uint64_t name;       /* digest of the name met last; 0: none yet */
     uint32_t catalog_number;
     uint16_t source;
-    uint16_t flags; /* 0: the slot is free */
+    uint16_t flags;     /* 0: the slot is free */
     uint8_t value_size; /* of the newest set's value; 0: it is not at hand */
     uint8_t value[OOR_TLE_NEWEST_VALUE_MAX];
 } oor_tle_object;

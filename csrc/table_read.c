@@ -354,18 +354,18 @@ static uint8_t *unpack_block(const oor_table *table, const oor_place *place, siz
                              size_t *content_size, size_t *taken) {
     uint32_t codec = OOR_CODEC_NONE;
     uint8_t *section = malloc(size), *content = NULL;
-    int64_t payload = section ? fetch_section(table, place, section, size, &codec)
-                              : no_memory(table, size);
-    int64_t found = payload < 0 ? payload
-                                : oor_table_content(table, place, codec, section, (size_t)payload);
+    int64_t payload =
+        section ? fetch_section(table, place, section, size, &codec) : no_memory(table, size);
+    int64_t found =
+        payload < 0 ? payload : oor_table_content(table, place, codec, section, (size_t)payload);
     if (found >= 0) {
         *content_size = *taken = (size_t)found;
         content = oor_cache_take(table->cache, *taken);
     }
     if (content && codec == OOR_CODEC_NONE) {
         memcpy(content, section, *content_size);
-    } else if (content && oor_unpack(place, codec, section, (size_t)payload, content,
-                                     *content_size) < 0) {
+    } else if (content &&
+               oor_unpack(place, codec, section, (size_t)payload, content, *content_size) < 0) {
         oor_cache_give(table->cache, content, *taken);
         content = NULL;
     }

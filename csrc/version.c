@@ -77,8 +77,7 @@ uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint
 static int look_up(const oor_version *version, const uint8_t *key, size_t key_size, uint64_t hash,
                    oor_cached **held, oor_value *out) {
     uint64_t prefix = oor_key_prefix(key, key_size);
-    if (version->tables[0])
-        oor_count(oor_cache_counters(version->tables[0]->cache), COUNT_LOOKUPS);
+    if (version->tables[0]) oor_count(oor_cache_counters(version->tables[0]->cache), COUNT_LOOKUPS);
     for (uint32_t level = 0; level < version->levels; level++) {
         uint32_t at = version->starts[level], end = version->starts[level + 1];
         if (level > 0) {

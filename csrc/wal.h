@@ -84,7 +84,7 @@ struct oor_wal {
     oor_error failure;      /* what oor_last_error said then */
     uint64_t prepare_asked; /* attempts asked for and made, for those who wait for one */
     uint64_t prepare_done;
-    int preparing; /* somebody makes the next segment */
+    int preparing;            /* somebody makes the next segment */
     oor_error prepare_error;  /* of the last attempt; code 0: it worked */
     oor_error drain_error;    /* of the last drain that may be repeated; code 0: none */
     uint64_t window_since_us; /* when the oldest mutation that is not durable was logged; 0: none */
