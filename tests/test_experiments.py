@@ -12,7 +12,6 @@ from oor import native
 from oor.cli import exits
 from oor.cli.app import run as run_command
 from oor.lab import aries, checkpoints, crash_compaction, frame, fsync_cost, replay_time
-from oor.state import State
 
 
 def test_each_flipped_bit_of_a_promised_frame_is_refused_and_of_the_last_one_ends_the_log(tmp_path):
@@ -116,21 +115,6 @@ def test_a_compaction_crashed_at_each_operation_leaves_one_whole_set_and_every_r
     sync = next(place for place in manifest if found.killed[place].operation.startswith("sync"))
     assert found.killed[write].tables == "new" and found.power_lost[write].tables == "old"
     assert found.power_lost[sync].tables == "new"
-
-
-def test_a_compaction_that_unlinks_before_its_edit_is_caught(tmp_path, monkeypatch):
-    install, unlink = State.install, native.unlink
-    tolerant = lambda path: unlink(path) if native.exists(path) else None
-
-    def too_early(self, edit, *arguments, **named):
-        for number in edit.remove:
-            native.unlink(f"{self.directory}/{number:012}.sst")
-        install(self, edit, *arguments, **named)
-
-    monkeypatch.setattr(State, "install", too_early)
-    monkeypatch.setattr(native, "unlink", tolerant)
-    with pytest.raises(oor.CorruptionError, match="table"):
-        crash_compaction.run(str(tmp_path))
 
 
 def test_a_wrong_read_ends_the_command_with_one(tmp_path, monkeypatch):
