@@ -78,7 +78,11 @@ bench: $(VENV)/bench-tools
 longlife: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.longlife
 
-.PHONY: wheels
+# The pages of docs/ and the reference made of the docstrings, in build/site; a warning is an error.
+docs: $(VENV)/docs-tools
+	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet --strict
+
+.PHONY: wheels docs
 wheels: $(VENV)/wheel-tools
 	@$(BIN)/python -m tools.wheels
 
@@ -110,6 +114,10 @@ $(VENV)/lint-tools: $(VENV)/test-tools
 # ziglang is 400 MB unpacked: only those who build wheels of other systems pay for it.
 $(VENV)/wheel-tools: $(VENV)/build-tools
 	@$(BIN)/python -m pip install $(MESSAGES) ziglang==0.17.1 build wheel abi3audit auditwheel
+	@touch $@
+
+$(VENV)/docs-tools: $(VENV)/installed
+	@$(BIN)/python -m pip install $(MESSAGES) "mkdocs>=1.6,<2" mkdocs-material "mkdocstrings[python]>=0.26"
 	@touch $@
 
 $(VENV)/bench-tools: $(VENV)/test-tools
