@@ -106,6 +106,7 @@ class ReadOnlyDB(Handle):
         self._cache._check()
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
+        """Raise ReadOnlyError: a handle that was opened with read_only=True changes nothing."""
         raise ReadOnlyError("the store was opened with read_only=True", path=self.path)
 
     put = delete = write = write_columns = sync = flush = checkpoint = compact = _refuse

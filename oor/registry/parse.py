@@ -38,8 +38,8 @@ def parse(
     Memory is bounded, however long the input is. Cost: 3 us a set of TLE, 30 to 80 us a message.
 
         >>> from oor.registry import parse
-        >>> line1 = "1 00005U 58002B   24001.50000000  .00000000  00000-0  00000-0 0  9998"
-        >>> line2 = "2 00005  34.2500 100.0000 1845000 200.0000 150.0000 10.85000000000011"
+        >>> line1 = "1 00005U 58002B   24001.50000000  .00000000  00000-0  00000-0 0  9992"
+        >>> line2 = "2 00005  34.2500 100.0000 1845000 200.0000 150.0000 10.85000000000013"
         >>> for found in parse(f"{line1}\\n{line2}\\n"):
         ...     print(found.norad_cat_id, found.epoch_us, found.inclination)
         5 1704110400000000 34.2500
