@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: check longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: check counters longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -70,6 +70,10 @@ red: $(VENV)/test-tools
 SECONDS ?= 60
 fuzz: $(VENV)/installed
 	@$(BIN)/python -m fuzz.run --seconds $(SECONDS) $(if $(RECORD),--record)
+
+# What a fixed piece of work costs in syncs, bytes, blocks and objects, against the baseline.
+counters: $(VENV)/installed
+	@$(BIN)/python -m bench.counters
 
 bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick
