@@ -117,7 +117,7 @@ def test_damage_is_found_before_the_backup_has_its_name(tmp_path):
 def test_a_backup_during_writes_flushes_and_compactions_has_a_prefix_with_all_before_the_call(
     tmp_path,
 ):
-    options = TINY | {"background": True, "durability": "os"}
+    options = TINY | {"background": True, "durability": "os", "max_immutables": 4}
     acknowledged, stop = [0], threading.Event()
 
     def write(db):
