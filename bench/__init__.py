@@ -4,6 +4,7 @@
     python -m bench.latency              single puts while flushes and rotations run
     python -m pytest bench/              the same workloads as pytest-benchmark groups
 
-To read in this order: stores (what is compared, and how each is set), workloads (what is timed),
-measure (how), budgets (what is wanted), report (how it is shown).
+To read in this order: stores (what is compared, and how each is set), workloads (what is timed;
+its parts are records, ycsb and elsets), measure (how), budgets (what is wanted), report (how it is
+shown).
 """

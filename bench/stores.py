@@ -45,6 +45,8 @@ class Store:
     module: ClassVar[str]
     replays: ClassVar[bool] = True
     """Whether opening it after a crash replays a log."""
+    merges: ClassVar[bool] = True
+    """Whether it has tables that a compaction merges."""
     data_suffixes: ClassVar[tuple[str, ...]]
     """How the names of the files that hold settled records end."""
 
@@ -85,6 +87,10 @@ class Store:
     def keep_log(self) -> None:
         """Leave what is written in the log, so that a crash leaves all of it to replay."""
 
+    def flush(self) -> None:
+        """Bring what is in memory into a table of its own; only where there are tables."""
+        raise NotImplementedError
+
     def settle(self) -> None:
         """Bring everything into its final place: flush, compact."""
         raise NotImplementedError
@@ -113,6 +119,7 @@ class Oor(Store):
         self.get = self._db.get
         self.write = self._db.write  # type: ignore[method-assign, assignment]
         self.get_many = self._db.get_many  # type: ignore[method-assign]
+        self.flush = self._db.flush  # type: ignore[method-assign]
         self.close = self._db.close  # type: ignore[method-assign]
 
     def write_columns(self, columns: Columns) -> None:
@@ -172,6 +179,9 @@ class RocksDB(Store):
     def range(self, start: bytes, count: int) -> list[Pair]:
         return list(islice(self._db.items(from_key=start), count))
 
+    def flush(self) -> None:
+        self._db.flush()
+
     def settle(self) -> None:
         self._db.flush()
         self._db.compact_range(None, None)
@@ -214,6 +224,10 @@ class LevelDB(Store):
     def range(self, start: bytes, count: int) -> list[Pair]:
         return list(islice(self._db.iterator(start=start), count))
 
+    def flush(self) -> None:
+        # Compacting any range flushes the memtable first; this one holds nothing to merge.
+        self._db.compact_range(start=b"\xff", stop=b"\xff")
+
     def settle(self) -> None:
         self._db.compact_range()
 
@@ -224,6 +238,7 @@ class LMDB(Store):
     name = "LMDB"
     module = "lmdb"
     replays = False
+    merges = False
     data_suffixes = ("data.mdb",)
 
     def __init__(self, path: str, durable: bool) -> None:
@@ -269,6 +284,7 @@ class SQLite(Store):
 
     name = "SQLite"
     module = "sqlite3"
+    merges = False
     data_suffixes = ("store.db",)
 
     def __init__(self, path: str, durable: bool) -> None:

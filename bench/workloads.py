@@ -1,9 +1,8 @@
 """What is timed, under the names that the field uses.
 
 A workload opens one session a store. Before each round the session hands out the work of that
-round, ready to run: what is timed is that call and nothing else. 9-byte keys, all even numbers so
-that the odd ones are absent between them; 138-byte values, the two lines of a synthetic element
-set, all different.
+round, ready to run: what is timed is that call and nothing else. The records are those of
+bench.records; mixes of reads and writes are in bench.ycsb, element sets in bench.elsets.
 """
 
 from __future__ import annotations
@@ -16,79 +15,27 @@ import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
+from bench import elsets, ycsb
+from bench.records import RECORDS, VALUE_BYTES, Data, Session, Work, element_values, key_of
 from bench.stores import MIB, Pair, Store
 from oor.native import Columns
-from oor.registry.synthetic import SyntheticCatalogue
 
-RECORDS = 200_000
+__all__ = ["ALL", "RECORDS", "VALUE_BYTES", "Data", "Session", "element_values", "key_of", "named"]
+
 RECOVER_RECORDS = 100_000
 QUICK_RECORDS = 40_000
 THREADS = 16
 LARGE_PAIRS = 16
 RANGE_COUNT = 100
+COMPACT_RECORDS = 30_000
+COMPACT_TABLES = 3
+"""Fewer than any store begins to merge by itself."""
 LOAD_BATCH = 1000
-VALUE_BYTES = 138
 
-Work = Callable[[], object]
 Make = Callable[[Store, "Data", int, int], Work]
 """(store, data, number of the round, operations in it) to its work."""
-
-
-class Data:
-    """The records of a run, the same for every store and every run."""
-
-    def __init__(self, records: int = RECORDS) -> None:
-        values = element_values(records)
-        self.pairs: list[Pair] = [(key_of(2 * i), value) for i, value in enumerate(values)]
-        self.keys = [key for key, _ in self.pairs]
-        self._draw = random.Random(7)
-
-    @cached_property
-    def shuffled(self) -> list[Pair]:
-        """The pairs in an order that is no order."""
-        return self._draw.sample(self.pairs, len(self.pairs))
-
-    def some_keys(self, count: int) -> list[bytes]:
-        """Random keys that are there."""
-        return self._draw.choices(self.keys, k=count)
-
-    def absent_keys(self, count: int) -> list[bytes]:
-        """Random keys that are not there, each between two that are."""
-        return [key_of(2 * self._draw.randrange(len(self.keys)) + 1) for _ in range(count)]
-
-
-def key_of(number: int) -> bytes:
-    """9 bytes, in the order of the numbers."""
-    return b"%09d" % number
-
-
-def element_values(count: int) -> list[bytes]:
-    """Both lines of `count` element sets, without line ends: 138 bytes each."""
-    issues = -(-count // 50_000)
-    values: list[bytes] = []
-    for chunk in SyntheticCatalogue(min(count, 50_000), issues).chunks():
-        lines = chunk.split(b"\r\n")
-        values += [
-            lines[i] + lines[i + 1]
-            for i in range(len(lines) - 1)
-            if len(lines[i]) == len(lines[i + 1]) == VALUE_BYTES // 2 and lines[i][:2] == b"1 "
-        ]
-    assert len(values) >= count
-    return values[:count]
-
-
-class Session:
-    """A workload on one store, from the first round to the last."""
-
-    def prepare(self, number: int) -> Work:
-        """The work of round `number`, ready to run."""
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Let go of the store."""
 
 
 class StoreSession(Session):
@@ -146,6 +93,32 @@ class RecoverSession(Session):
         self._store = None
 
 
+class CompactSession(Session):
+    """Merging, again and again, tables of the same range: a third of the records in each."""
+
+    def __init__(self, kind: type[Store], directory: str, data: Data) -> None:
+        self._kind = kind
+        self._path = os.path.join(directory, "store")
+        self._pairs = data.shuffled[:COMPACT_RECORDS]
+        self._store: Store | None = None
+
+    def prepare(self, number: int) -> Work:
+        self.close()
+        shutil.rmtree(self._path, ignore_errors=True)
+        store = self._store = self._kind(self._path, False)
+        for part in range(COMPACT_TABLES):
+            pairs = self._pairs[part::COMPACT_TABLES]
+            for at in range(0, len(pairs), LOAD_BATCH):
+                store.write(pairs[at : at + LOAD_BATCH])
+            store.flush()
+        return store.settle
+
+    def close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+        self._store = None
+
+
 @dataclass(frozen=True)
 class Workload:
     """One thing that is timed: microseconds an operation, unless `unit` says otherwise."""
@@ -162,6 +135,10 @@ class Workload:
     """The size of the raw durable writes that stand beside it; 0: none."""
     only_log: bool = False
     """Only for stores that replay a log."""
+    only_tables: bool = False
+    """Only for stores that merge tables."""
+    own: Callable[[type[Store], str, Data], Session] | None = None
+    """The session of a workload whose rounds do not share one open store."""
 
     def operations(self, data: Data) -> int:
         """Operations of one round, by which its time is divided."""
@@ -169,12 +146,13 @@ class Workload:
 
     def takes(self, kind: type[Store]) -> bool:
         """Whether it says anything about that store."""
-        return kind.replays or not self.only_log
+        return (kind.replays or not self.only_log) and (kind.merges or not self.only_tables)
 
     def open(self, kind: type[Store], directory: str, data: Data) -> Session:
         """A session in an empty directory of its own."""
-        if self.make is None:
-            return RecoverSession(kind, directory, RECOVER_RECORDS)
+        if self.own is not None:
+            return self.own(kind, directory, data)
+        assert self.make is not None
         path = os.path.join(directory, "store")
         store = loaded(kind, path, data) if self.settled else kind(path, self.durable)
         return StoreSession(store, self.make, data, self.operations(data))
@@ -345,6 +323,21 @@ def _ranges(store: Store, data: Data, number: int, ops: int) -> Work:
     return work
 
 
+def _seek(store: Store, data: Data, number: int, ops: int) -> Work:
+    starts = data.some_keys(ops // 2) + data.absent_keys(ops - ops // 2)
+    random.Random(number).shuffle(starts)
+
+    def work() -> None:
+        for start in starts:
+            store.range(start, 1)
+
+    return work
+
+
+def _recover(kind: type[Store], directory: str, data: Data) -> Session:
+    return RecoverSession(kind, directory, RECOVER_RECORDS)
+
+
 ALL: tuple[Workload, ...] = (
     Workload("fillsync", "put, durable, 1 thread", 200, _fill_random, durable=True,
              probe_bytes=4096),
@@ -367,8 +360,19 @@ ALL: tuple[Workload, ...] = (
     Workload("readreverse", "record of a full scan, backwards", 0, _scan(True), settled=True),
     Workload("readcolumns", "the same as columns", 0, _scan_in_bulk, settled=True),
     Workload("range100", "100 records from a random key on", 400, _ranges, settled=True),
+    Workload("seekrandom", "the first record from a random key on", 2000, _seek, settled=True),
     Workload("recover", "open with 100,000 records to replay", 1, None, unit="ms", scale=1e3,
-             only_log=True),
+             only_log=True, own=_recover),
+    Workload("compact", "record of three tables merged into one", COMPACT_RECORDS, None,
+             only_tables=True, own=CompactSession),
+    *(
+        Workload(f"ycsb{mix.name}", mix.what, mix.ops, mix.make, settled=True)
+        for mix in ycsb.MIXES
+    ),
+    Workload("elsetingest", "element set of a TLE file, checked, indexed and logged",
+             elsets.SETS, None, own=elsets.IngestSession),
+    Workload("latestall", "object whose newest set is read, all objects", elsets.OBJECTS, None,
+             own=elsets.LatestSession),
 )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bench import budgets, measure, report, stores, workloads
+from bench import budgets, measure, report, stores, workloads, ycsb
 from bench.measure import Figures
 
 RECORDS = 30_000
@@ -92,7 +92,7 @@ def test_every_store_gives_back_what_was_put(kind, tmp_path, data):
     assert any(name.endswith(kind.data_suffixes) for name in os.listdir(tmp_path / "store"))
 
 
-@pytest.mark.parametrize("name", [w.name for w in workloads.ALL if w.make is not None])
+@pytest.mark.parametrize("name", [w.name for w in workloads.ALL if w.name != "recover"])
 def test_every_workload_gives_a_figure_each_round(name, tmp_path, data):
     (workload,) = (w for w in workloads.ALL if w.name == name)
     figures = measure.run(workload, [stores.Oor], data, 1, str(tmp_path), {})
@@ -103,4 +103,55 @@ def test_a_store_is_opened_after_the_death_of_its_writer(tmp_path):
     session = workloads.RecoverSession(stores.Oor, str(tmp_path), 300)
     for number in range(2):
         session.prepare(number)()
+    session.close()
+
+
+def test_the_names_of_the_field_are_all_there():
+    wanted = """fillseq fillrandom fillsync fillbatch100 overwrite readrandom readmissing readhot
+        readseq readreverse seekrandom recover compact ycsba ycsbb ycsbc ycsbd ycsbe ycsbf
+        elsetingest latestall"""
+    assert set(wanted.split()) <= {workload.name for workload in workloads.ALL}
+
+
+@pytest.mark.parametrize("mix", ycsb.MIXES, ids=lambda mix: mix.name)
+def test_a_mix_has_its_shares_and_reads_only_what_is_there(mix, data):
+    present = set(data.keys)
+    for number in range(3):
+        drawn = mix.draw(data, number, 2000)
+        assert drawn == mix.draw(data, number, 2000)
+        for kind in ("update", "insert", "scan", "modify"):
+            found = sum(operation[0] == kind for operation in drawn)
+            assert abs(found - 20 * getattr(mix, kind)) < 100
+        for kind, key, _, _ in drawn:
+            assert (key in present) is (kind != "insert")
+            present.add(key)
+
+
+def test_the_mix_of_new_records_reads_those_most(data):
+    (mix,) = (mix for mix in ycsb.MIXES if mix.latest)
+    reads = [key for kind, key, _, _ in mix.draw(data, 1, 5000) if kind == "read"]
+    newest = workloads.key_of(2 * (RECORDS + 5000 - 100))
+    assert sum(key >= newest for key in reads) > len(reads) / 3
+
+
+@pytest.mark.parametrize("kind", stores.installed(), ids=lambda kind: kind.name)
+def test_every_store_finds_the_newest_set_of_every_object(kind, tmp_path, data):
+    for own in ("elsetingest", "latestall"):
+        (workload,) = (w for w in workloads.ALL if w.name == own)
+        room = tmp_path / own
+        room.mkdir()
+        session = workload.open(kind, str(room), data)
+        session.prepare(0)()
+        session.close()
+
+
+def test_the_tables_that_are_merged_lie_side_by_side_before(tmp_path, data):
+    (workload,) = (w for w in workloads.ALL if w.name == "compact")
+    session = workload.open(stores.Oor, str(tmp_path), data)
+    work = session.prepare(0)
+    levels = session._store._db.stats().levels
+    assert levels[0].tables == workloads.COMPACT_TABLES
+    work()
+    levels = session._store._db.stats().levels
+    assert levels[0].tables == 0 and sum(level.entries for level in levels) == 30_000
     session.close()
