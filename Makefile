@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: check counters bench-compare longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: check counters kernels bench-compare longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -74,6 +74,10 @@ fuzz: $(VENV)/installed
 # What a fixed piece of work costs in syncs, bytes, blocks and objects, against the baseline.
 counters: $(VENV)/installed
 	@$(BIN)/python -m bench.counters
+
+# Instructions of the inner loops of the C half, against the baseline; needs valgrind.
+kernels: $(VENV)/installed
+	@$(BIN)/python -m bench.kernels
 
 bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick
