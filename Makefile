@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: check counters kernels bench-compare longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: check counters kernels bench-compare bench-proof longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -85,6 +85,10 @@ bench: $(VENV)/bench-tools
 # This tree against BASE, built and measured in turns; fails if something takes 1.25 times as long.
 bench-compare: $(VENV)/installed
 	@$(BIN)/python -m bench.revisions $(or $(BASE),HEAD~1)
+
+# The comparison itself: this tree passes against BASE, and each planted fault is told by name.
+bench-proof: $(VENV)/installed
+	@$(BIN)/python -m bench.revisions $(or $(BASE),HEAD~1) --prove --rounds $(or $(ROUNDS),5)
 
 # Millions of sets, then an hour of updates in five minutes, beside RocksDB.
 longlife: $(VENV)/bench-tools

@@ -13,23 +13,33 @@ import json
 import random
 import sys
 import tempfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import oor
 from oor.demo.records import KEY_SIZE, VALUE_SIZE, record
+from oor.trace import Op, Trace
 
 BASELINE = Path(__file__).with_name("counters.json")
 RECORDS = 20_000
 BATCH = 100
 LOOKUPS = 2_000
 PUTS = 5_000
+DURABLE_PUTS = 50
 OPTIONS: dict[str, Any] = {"background": False, "durability": "sync", "compression": "none"}
 
 LIMITS = {
     "log_bytes_a_record": 1.02,
     "device_bytes_a_record": 1.10,
     "syncs_a_batch": 1.0,
+    "writes_a_durable_put": 1.0,
+    "syncs_a_durable_put": 1.0,
+    "syncs_a_flush": 1.0,
+    "syncs_a_checkpoint": 1.0,
+    "syncs_a_compaction": 1.0,
+    "syncs_a_close": 1.0,
+    "syncs_an_open": 1.0,
     "frames_a_batch": 1.0,
     "write_amplification": 1.05,
     "space_amplification": 1.05,
@@ -55,6 +65,7 @@ def measure(directory: str) -> dict[str, float]:
         db.compact()
         packed = sum(level.bytes for level in db.stats().levels)
         found["packed_bytes_a_record"] = packed / RECORDS
+    found |= _through_the_door(f"{directory}/door.oor")
     return {name: round(value, 4) for name, value in found.items()}
 
 
@@ -109,6 +120,52 @@ def _read(db: oor.DB) -> dict[str, float]:
         "blocks_read_a_warm_lookup": (warm.misses - cold.misses) / LOOKUPS,
         "tables_touched_a_lookup": (warm.tables_touched - cold.tables_touched) / LOOKUPS,
         "tables_touched_an_absent_key": (absent.tables_touched - warm.tables_touched) / LOOKUPS,
+    }
+
+
+def _through_the_door(path: str) -> dict[str, float]:
+    """What reaches the disk, counted where all of it passes.
+
+    Through the page cache, so that a durable write is a write and a sync on any file system, and
+    without threads in the log, so that each call is where it belongs.
+    """
+    counts: dict[str, Counter[Op]] = {}
+    options = OPTIONS | {"compression": "none", "direct_io": False, "log_threads": False}
+
+    def put_some(db: oor.DB) -> None:
+        for n in range(DURABLE_PUTS):
+            db.put(*record(n))
+
+    with Trace(payloads=False) as trace:
+        db = oor.open(path, **options)
+        for what, work in (
+            ("durable_put", lambda: put_some(db)),
+            ("flush", db.flush),
+            ("checkpoint", db.checkpoint),
+            ("", lambda: (put_some(db), db.flush())),
+            ("compaction", db.compact),
+            ("close", db.close),
+        ):
+            trace.mark(what)
+            work()
+        trace.mark("open")
+        db = oor.open(path, **options)
+        trace.mark("")
+        db.close()
+    at = ""
+    for event in trace.events:
+        if event.op is Op.MARK:
+            at = event.text
+        counts.setdefault(at, Counter())[event.op] += 1
+    syncs = {what: count[Op.SYNC] + count[Op.SYNC_DIR] for what, count in counts.items()}
+    return {
+        "writes_a_durable_put": counts["durable_put"][Op.WRITE] / DURABLE_PUTS,
+        "syncs_a_durable_put": syncs["durable_put"] / DURABLE_PUTS,
+        "syncs_a_flush": syncs["flush"],
+        "syncs_a_checkpoint": syncs["checkpoint"],
+        "syncs_a_compaction": syncs["compaction"],
+        "syncs_a_close": syncs["close"],
+        "syncs_an_open": syncs["open"],
     }
 
 

@@ -46,3 +46,18 @@ def test_a_second_sync_of_each_batch_is_past_a_limit(tmp_path, monkeypatch):
     found = counters.measure(str(tmp_path))
     told = {line.split(":")[0] for line in counters.excesses(found, BASELINE)}
     assert {"syncs_a_batch", "frames_a_batch", "device_bytes_a_record"} <= told
+
+
+def test_a_sync_more_of_each_write_to_the_log_is_past_a_limit(tmp_path, monkeypatch):
+    put = oor.DB.put
+
+    def put_and_sync(db, key, value, **named):
+        lsn = put(db, key, value, **named)
+        db._state.log.seal()
+        return lsn
+
+    monkeypatch.setattr(oor.DB, "put", put_and_sync)
+    told = {
+        line.split(":")[0] for line in counters.excesses(counters.measure(str(tmp_path)), BASELINE)
+    }
+    assert {"writes_a_durable_put", "syncs_a_durable_put"} <= told
