@@ -225,6 +225,7 @@ typedef struct {
     uint32_t commit_delay_us;      /* how long who leads a sync waits for company */
     uint64_t max_unsynced_bytes;   /* logged and not durable at any time; 0: no bound */
     uint64_t max_unsynced_records; /* the same in mutations */
+    uint64_t max_bytes; /* files of segments take no more than this and two segments; 0: no bound */
 } oor_wal_options;
 
 typedef struct {
@@ -246,6 +247,8 @@ typedef struct {
     uint64_t window_us_max;    /* the longest that a mutation stayed logged and not durable */
     uint64_t window_bytes_max; /* the most that was logged and not durable at one time */
     uint64_t window_lsns_max;  /* the same in mutations */
+    uint64_t disk_bytes;       /* files of segments: in use, made ahead, kept for reuse */
+    uint64_t disk_bytes_max;   /* the most it ever was */
     int32_t failed;            /* 0, or the oor_code that ended writing */
     int32_t direct;            /* 1: O_DIRECT | O_DSYNC is in force */
 } oor_wal_state;
@@ -285,7 +288,9 @@ uint64_t oor_wal_allow(oor_wal *wal, uint64_t size, uint64_t entry_size);
 /* `count` mutations as one frame, atomic.  Keys and values lie one behind the other.  Returns the
  * LSN of the first.  With OOR_APPEND_STAMP the first 8 bytes of each value become its LSN
  * (little-endian); the values must then be writable memory of the caller's and at least 8 bytes
- * each.  Under a `token`, not 0, the frame stands in the queue of commits that wait (below). */
+ * each.  Under a `token`, not 0, the frame stands in the queue of commits that wait (below).
+ * OOR_E_STALL without OOR_APPEND_NO_WAIT, and nothing logged: max_bytes leaves no room, and only an
+ * oor_wal_release can make some; so do oor_wal_put and the commits below. */
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                        const uint32_t *value_sizes, uint32_t flags, uint64_t token);
@@ -326,6 +331,8 @@ int oor_wal_ask(oor_wal *wal);
 /* From now on an eventfd of the caller's counts each change of what is durable, and each failure;
  * -1 ends that.  The caller keeps it open until then. */
 void oor_wal_notify(oor_wal *wal, int eventfd);
+/* How long the log would be had no segment ever been freed: frames, padding, ends of segments. */
+uint64_t oor_wal_position(oor_wal *wal);
 /* Every mutation up to here is on stable storage. */
 uint64_t oor_wal_durable(oor_wal *wal);
 void oor_wal_read_state(oor_wal *wal, oor_wal_state *out);
@@ -334,8 +341,9 @@ int64_t oor_wal_segments(oor_wal *wal, oor_wal_segment *out, size_t capacity);
 /* Frees (recycles or unlinks) segments whose last LSN is at or below `lsn` and whose successor has
  * begun; returns how many. */
 int64_t oor_wal_release(oor_wal *wal, uint64_t lsn);
-/* Goes on to the next segment, unless the current one is empty; everything before it is durable
- * when it returns.  Returns the number of the segment that is current then. */
+/* Goes on to the next segment, unless the current one is empty or max_bytes leaves no room for
+ * another; everything before it is durable when it returns.  Returns the number of the segment that
+ * is current then. */
 int64_t oor_wal_rotate(oor_wal *wal);
 /* Writes a seal frame, which promises all before it, and syncs. */
 int oor_wal_seal(oor_wal *wal);

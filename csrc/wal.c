@@ -35,6 +35,7 @@ void oor_wal_go_on(oor_wal *wal) {
     next->header.size = next->size;
     wal->current = next;
     wal->ready = NULL;
+    wal->left_behind += old->size;
     wal->counts.rotations++;
 }
 
@@ -211,6 +212,26 @@ static void append_to_tail(oor_wal *wal, const batch *b, uint64_t need) {
     wake_threads(wal, at);
 }
 
+/* Makes the current segment, which is empty, one of `size` bytes.  Lock held. */
+static int enlarge_segment(oor_wal *wal, uint64_t size) {
+    oor_wal_file *file = wal->current;
+    uint64_t more = size - file->size;
+    if (oor_wal_is_over_limit(wal, more)) {
+        if (oor_wal_drop_spare(wal)) return 0;
+        /* What is before it can be freed only once it has begun. */
+        int rc = file->header_written ? 0 : oor_wal_begin_current(wal);
+        if (rc < 0) return rc;
+        return oor_fail(OOR_E_STALL, wal->dir,
+                        "a batch of %llu bytes waits until a flush frees segments",
+                        (unsigned long long)more);
+    }
+    int rc = oor_io_allocate(file->fd, file->path, file->size, more);
+    if (rc < 0) return rc;
+    oor_wal_grow(wal, more);
+    file->size = file->header.size = size;
+    return 0;
+}
+
 /* Makes the current segment one that has room for `need` bytes behind all that is durable. */
 static int make_large_room(oor_wal *wal, uint64_t need) {
     for (;;) {
@@ -222,10 +243,7 @@ static int make_large_room(oor_wal *wal, uint64_t need) {
             rc = oor_wal_wait_for_drain(wal);
         else if (half->base + half->used + need <= wal->current->size) return 0;
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) {
-            uint64_t size = OOR_SEGMENT_HEADER_SIZE + oor_round_up(need, OOR_BLOCK);
-            rc = oor_io_allocate(wal->current->fd, wal->current->path, wal->current->size,
-                                 size - wal->current->size);
-            if (rc >= 0) wal->current->size = wal->current->header.size = size;
+            rc = enlarge_segment(wal, OOR_SEGMENT_HEADER_SIZE + oor_round_up(need, OOR_BLOCK));
         } else if (!wal->ready) rc = oor_wal_wait_for_segment(wal);
         else {
             oor_wal_go_on(wal);

@@ -68,6 +68,7 @@ struct oor_wal {
     uint64_t next_lsn;
     uint64_t expected_lsn; /* what a reader of the frames so far would expect next */
     uint64_t durable_lsn;
+    uint64_t left_behind; /* size of all segments before the current one, since the start */
     oor_wal_half half[2];
     int active;
     oor_wal_file *current; /* the active half's file, or the copy's before start */
@@ -85,6 +86,7 @@ struct oor_wal {
     uint64_t prepare_asked; /* attempts asked for and made, for those who wait for one */
     uint64_t prepare_done;
     int preparing;            /* somebody makes the next segment */
+    int retiring;             /* somebody frees a segment that is in no list any more */
     oor_error prepare_error;  /* of the last attempt; code 0: it worked */
     oor_error drain_error;    /* of the last drain that may be repeated; code 0: none */
     uint64_t window_since_us; /* when the oldest mutation that is not durable was logged; 0: none */
@@ -125,6 +127,14 @@ struct oor_wal {
  * or anew; then it is written once with zeros from `zeros_from` on. */
 int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from,
                       oor_wal_file *spare, oor_wal_file **out);
+/* Whether `more` bytes of files must wait until a segment is freed.  A log of one segment may
+ * always grow: nothing could be freed for it.  REQUIRES: lock held. */
+int oor_wal_is_over_limit(const oor_wal *wal, uint64_t more);
+/* Accounts for files that grew.  REQUIRES: lock held. */
+void oor_wal_grow(oor_wal *wal, uint64_t more);
+/* Removes one spare file, if there is one; returns whether.  REQUIRES: lock held, which is released
+ * meanwhile. */
+int oor_wal_drop_spare(oor_wal *wal);
 /* Writes and syncs the header block.  REQUIRES: everything before it in the log is durable. */
 int oor_wal_file_begin(oor_wal *wal, oor_wal_file *file);
 /* Writes whole blocks; durable when it returns.  REQUIRES: aligned offset, size and memory. */
@@ -160,6 +170,9 @@ void oor_wal_prepare(oor_wal *wal);
 int oor_wal_drain(oor_wal *wal);
 int oor_wal_wait_for_drain(oor_wal *wal);
 int oor_wal_wait_for_segment(oor_wal *wal);
+/* Writes the header of the current segment, durably.  REQUIRES: nothing is drained, and everything
+ * before the segment is durable. */
+int oor_wal_begin_current(oor_wal *wal);
 /* Makes the segment that is ready the current one. */
 void oor_wal_go_on(oor_wal *wal);
 /* The failure of a call on a log that has failed or was closed. */

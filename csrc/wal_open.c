@@ -67,6 +67,7 @@ int oor_wal_open(const char *dir, const oor_wal_options *options, uint64_t room,
         rc = oor_wal_file_make(wal, options->first_segment, copies_end + size, copies_end, NULL,
                                &wal->current);
     if (rc >= 0) {
+        oor_wal_grow(wal, wal->current->size);
         wal->current->header.first_lsn = options->first_lsn;
         wal->current->header.new_lsn = options->next_lsn;
         wal->copy_base = OOR_SEGMENT_HEADER_SIZE;
@@ -199,6 +200,14 @@ int oor_wal_start(oor_wal *wal) {
     wal->sealed = 1;
     wal->started = 1;
     return oor_wal_threads_start(wal);
+}
+
+uint64_t oor_wal_position(oor_wal *wal) {
+    pthread_mutex_lock(&wal->lock);
+    const oor_wal_half *half = &wal->half[wal->active];
+    uint64_t position = wal->left_behind + half->base + half->used;
+    pthread_mutex_unlock(&wal->lock);
+    return position;
 }
 
 uint64_t oor_wal_durable(oor_wal *wal) {

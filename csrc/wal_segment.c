@@ -96,6 +96,37 @@ static int make_anew(oor_wal *wal, oor_wal_file *file, uint64_t zeros_from) {
     return 0;
 }
 
+/* ---- the room that files take ---------------------------------------------------------------- */
+
+int oor_wal_is_over_limit(const oor_wal *wal, uint64_t more) {
+    uint64_t max = wal->options.max_bytes;
+    int may_shrink = wal->closed || wal->spares || wal->retiring;
+    return max && may_shrink && wal->counts.disk_bytes + more > max + 2 * wal->options.segment_size;
+}
+
+void oor_wal_grow(oor_wal *wal, uint64_t more) {
+    wal->counts.disk_bytes += more;
+    if (wal->counts.disk_bytes > wal->counts.disk_bytes_max)
+        wal->counts.disk_bytes_max = wal->counts.disk_bytes;
+}
+
+int oor_wal_drop_spare(oor_wal *wal) {
+    oor_wal_file *spare = wal->spares;
+    if (!spare) return 0;
+    wal->spares = spare->next;
+    wal->spare_count--;
+    wal->retiring++;
+    pthread_mutex_unlock(&wal->lock);
+    int rc = oor_io_unlink(spare->path);
+    pthread_mutex_lock(&wal->lock);
+    wal->retiring--;
+    if (rc >= 0) wal->counts.disk_bytes -= spare->size;
+    oor_wal_file_free(spare);
+    return 1;
+}
+
+/* ---- making ---------------------------------------------------------------------------------- */
+
 int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zeros_from,
                       oor_wal_file *spare, oor_wal_file **out) {
     assert(zeros_from % OOR_BLOCK == 0 && zeros_from <= size);
@@ -124,7 +155,7 @@ int oor_wal_file_make(oor_wal *wal, uint64_t number, uint64_t size, uint64_t zer
     if (rc < 0) {
         oor_error why = *oor_last_error();
         /* The name must be free for the next attempt. */
-        if (named) oor_io_unlink(file->path);
+        if (named || spare) oor_io_unlink(named ? file->path : old_path);
         oor_wal_file_free(file);
         return oor_fail_again(why.code, &why, "a segment could not be made");
     }
@@ -177,17 +208,26 @@ int64_t oor_wal_release(oor_wal *wal, uint64_t lsn) {
         int keep = file->size == wal->options.segment_size &&
                    wal->spare_count < wal->options.spare_segments;
         if (keep) wal->spare_count++;
+        uint64_t size = file->size;
+        wal->retiring++;
         pthread_mutex_unlock(&wal->lock);
         rc = retire(wal, file, keep);
         if (rc < 0 && keep) oor_wal_file_free(file);
         pthread_mutex_lock(&wal->lock);
+        wal->retiring--;
         if (rc >= 0 && keep) {
             file->next = wal->spares;
             wal->spares = file;
         } else if (keep) {
             wal->spare_count--;
         }
+        if (rc >= 0 && !keep) wal->counts.disk_bytes -= size;
         if (rc >= 0) freed++;
+    }
+    if (freed && wal->prepare_error.code == OOR_E_STALL) {
+        wal->prepare_error.code = 0;
+        wal->prepare_asked++;
+        pthread_cond_signal(&wal->prepare_wanted);
     }
     pthread_mutex_unlock(&wal->lock);
     if (freed) {

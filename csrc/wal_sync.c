@@ -106,22 +106,26 @@ void oor_wal_notify(oor_wal *wal, int eventfd) {
     pthread_mutex_unlock(&wal->lock);
 }
 
-/* Leaves the current segment, all of it durable, for the next one.  Lock held. */
-static int leave_segment(oor_wal *wal) {
-    oor_wal_half *half = &wal->half[wal->active];
-    wal->exclusive = wal->draining = 1;
-    oor_wal_go_on(wal);
+int oor_wal_begin_current(oor_wal *wal) {
     oor_wal_file *file = wal->current;
+    wal->exclusive = wal->draining = 1;
     pthread_mutex_unlock(&wal->lock);
     int rc = oor_wal_file_begin(wal, file);
     pthread_mutex_lock(&wal->lock);
     wal->exclusive = wal->draining = 0;
     file->header_written = rc >= 0;
-    half->file = NULL;
-    oor_wal_tail_begin(wal, half, file, OOR_SEGMENT_HEADER_SIZE, NULL);
     if (rc < 0 && rc != OOR_E_FULL) oor_wal_fail(wal);
     oor_wal_wake_all(wal);
     return rc;
+}
+
+/* Leaves the current segment, all of it durable, for the next one.  Lock held. */
+static int leave_segment(oor_wal *wal) {
+    oor_wal_half *half = &wal->half[wal->active];
+    oor_wal_go_on(wal);
+    half->file = NULL;
+    oor_wal_tail_begin(wal, half, wal->current, OOR_SEGMENT_HEADER_SIZE, NULL);
+    return oor_wal_begin_current(wal);
 }
 
 int64_t oor_wal_rotate(oor_wal *wal) {
@@ -138,7 +142,10 @@ int64_t oor_wal_rotate(oor_wal *wal) {
             rc = oor_wal_wait_for_drain(wal);
         else if (!wal->ready) rc = oor_wal_wait_for_segment(wal);
         else rc = leave_segment(wal);
+        /* Where there is no room for another segment, staying in this one is the answer. */
+        if (rc == OOR_E_STALL) break;
     }
+    if (rc == OOR_E_STALL) rc = 0;
     int64_t number = (int64_t)wal->current->header.number;
     pthread_mutex_unlock(&wal->lock);
     return rc < 0 ? rc : number;

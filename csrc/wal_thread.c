@@ -79,6 +79,16 @@ void oor_wal_prepare(oor_wal *wal) {
     if (spare) {
         wal->spares = spare->next;
         wal->spare_count--;
+    } else if (oor_wal_is_over_limit(wal, wal->options.segment_size)) {
+        oor_fail(OOR_E_STALL, wal->dir,
+                 "segments take %llu bytes; another waits until a flush frees one",
+                 (unsigned long long)wal->counts.disk_bytes);
+        wal->prepare_error = *oor_last_error();
+        wal->prepare_done = ticket;
+        pthread_cond_broadcast(&wal->changed);
+        return;
+    } else {
+        oor_wal_grow(wal, wal->options.segment_size);
     }
     wal->preparing = 1;
     pthread_mutex_unlock(&wal->lock);
@@ -86,6 +96,7 @@ void oor_wal_prepare(oor_wal *wal) {
     pthread_mutex_lock(&wal->lock);
     wal->preparing = 0;
     if (rc < 0) {
+        wal->counts.disk_bytes -= wal->options.segment_size; /* a spare has that size too */
         wal->prepare_error = *oor_last_error();
         /* What a failed sync left is not known; without room or memory it may be tried again. */
         if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) oor_wal_fail(wal);

@@ -76,11 +76,15 @@ class Background:
             try:
                 while not self._stopping and state.view.immutables:
                     flush_oldest(state)
+                if state.log_full:
+                    # What was flushed before somebody asked may be what he waits for.
+                    state.cut_log()
                 if not self._stopping and is_due(state, last_checkpoint):
                     checkpoint(state)
                     self.checkpoints += 1
             except DiskFullError as error:
                 _flush_log.warning("a flush waits for room: %s", error)
+                state.note_disk_full(error)
                 state.wait_for_room(RETRY_SECONDS)
                 state.flush_wanted.set()
                 continue
@@ -104,6 +108,7 @@ class Background:
                 continue
             except DiskFullError as error:
                 _compaction_log.warning("a compaction waits for room: %s", error)
+                state.note_disk_full(error)
                 state.wait_for_room(RETRY_SECONDS)
                 state.compaction_wanted.set()
             except Exception as error:

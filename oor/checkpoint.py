@@ -51,7 +51,7 @@ def checkpoint(state: State) -> Checkpoint:
         log_start=state.log.first_needed_segment(flushed_lsn),
     )
     state.install(edit, {})
-    state.log.release(flushed_lsn)
+    state.cut_log()
     freed = max(0, before + 1 - len(state.log.segments()))
     return Checkpoint(lsn, flushed_lsn + 1, freed, now() - began)
 

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.errors import FailedError, WouldStallError
-from oor.memtable import ABSENT, ENTRY_BYTES
+from oor.memtable import ABSENT, ENTRY_BYTES, Memtable
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
 from oor.options import Durability, durability_of
 from oor.pressure import Pressure, Stalls
@@ -57,10 +57,7 @@ class Commit:
         self._waiting: dict[int, tuple[Callable[[], Mutations], int]] = {}
         self._tokens = itertools.count(1)
         self._peeked = ffi.new("oor_wal_waiting[]", _PEEK_COUNT)
-        # What a memtable counts for a record is more than its frame, so a flush at half the log's
-        # limit comes before the log is at its limit.
-        options = state.options
-        self._memtable_bytes = min(options.memtable_bytes, max(1, options.max_log_bytes // 2))
+        self._memtable_bytes = state.options.memtable_bytes
         self._buffer = Buffer()
         self._patient_lock = _PatientLock(state)
         self.pressure = Pressure(state)
@@ -113,8 +110,7 @@ class Commit:
                     data[key] = value
                     memtable.size += ENTRY_BYTES + len(key) + size
                     memtable.last_lsn = lsn
-                    if memtable.size >= self._memtable_bytes:
-                        self._state.rotate_memtable()
+                    self._rotate_if_full(memtable)
                 else:
                     if lsn < 0:
                         check_sizes(len(key), size)
@@ -258,7 +254,10 @@ class Commit:
         token = next(self._tokens)
         self._waiting[token] = (load, size)
         try:
-            first = commit(token)
+            while (first := commit(token)) == _STALL:
+                with self._lock:
+                    stalls = self._wait_unlogged(token)
+                self.pressure.tell(stalls)
             if first < 0:
                 logged = lib.oor_last_error().first_lsn
                 try:
@@ -352,23 +351,50 @@ class Commit:
         token = next(self._tokens)
         self._waiting[token] = (lambda: pairs, size)
         flags = 0 if wait else _NO_WAIT
-        first: int = lib.oor_wal_append(self._wal, *columns.arguments(), flags, token)
+        arguments = columns.arguments()
+        first: int = lib.oor_wal_append(self._wal, *arguments, flags, token)
+        while first == _STALL and wait:
+            self._wait_unlogged(token)
+            first = lib.oor_wal_append(self._wal, *arguments, flags, token)
         if first < 0:
             self._waiting.pop(token, None)
             self._refuse(first)
         return first + columns.count - 1
 
+    def _wait_unlogged(self, token: int) -> Stalls:
+        """Wait until the log has been cut; what `token` stands for is not logged, and is forgotten
+        if nothing comes of the wait.
+        """
+        try:
+            return self.pressure.note("log", self.pressure.wait_for_log())
+        except BaseException:
+            self._waiting.pop(token, None)
+            raise
+
     def _wait_for_log(self, stalls: Stalls | None, append: Callable[[], int]) -> tuple[int, Stalls]:
         """Append once more, now waiting for a sync or a segment, and note how long that took."""
         began = time.monotonic()
-        answer = append()
+        while (answer := append()) == _STALL:
+            self.pressure.wait_for_log()
         return answer, [*(stalls or ()), *self.pressure.note("log", time.monotonic() - began)]
 
     def _apply(self, pairs: Mutations, first: int, last: int, size: int) -> None:
         state = self._state
         memtable = state.view.active
         memtable.apply(pairs, first, last, size)
-        if memtable.size >= self._memtable_bytes:
+        self._rotate_if_full(memtable)
+
+    def _rotate_if_full(self, memtable: Memtable) -> None:
+        """Exchange the active memtable if it, or the log that it keeps, is as large as it may
+        be.
+        """
+        state = self._state
+        if (
+            memtable.size >= self._memtable_bytes
+            or lib.oor_wal_position(self._wal) >= state.rotate_at
+            # What others wait for goes to a table as soon as it is here.
+            or state.log_full
+        ):
             state.rotate_memtable()
 
     def _queue_behind(

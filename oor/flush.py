@@ -113,16 +113,14 @@ def flush_oldest(state: State) -> TableMeta | None:
                 log_start=state.log.first_needed_segment(memtable.last_lsn),
             )
             state.install(edit, {meta.number: table}, flushed=memtable)
-        except DiskFullError as error:
-            state.disk_full = error
+        except DiskFullError:
             raise
         except OorError as error:
             state.fail(error)
             raise
-        state.disk_full = None
         # Its memory is wanted back before the log has been cut, which may take a while.
         del immutables, memtable
-        state.log.release(meta.last_lsn)
+        state.cut_log()
         return meta
 
 

@@ -49,6 +49,8 @@ class LogState:
     window_us_max: int
     window_bytes_max: int
     window_lsns_max: int
+    disk_bytes: int
+    disk_bytes_max: int
     failed: int
     direct: int
 
@@ -94,6 +96,8 @@ class Log:
         raw.commit_delay_us = round(options.commit_delay * 1e6)
         raw.max_unsynced_bytes = options.max_unsynced_bytes
         raw.max_unsynced_records = options.max_unsynced_records
+        # Without background threads nobody would free what a writer waits for.
+        raw.max_bytes = options.max_log_bytes if options.background else 0
         out = ffi.new("oor_wal **")
         check(lib.oor_wal_open(os.fsencode(directory), raw, room, out))
         self.raw: Any = owned(out[0], lib.oor_wal_free)
@@ -150,6 +154,10 @@ class Log:
     def next_lsn(self) -> int:
         """The LSN that the next mutation gets."""
         return self.state().next_lsn
+
+    def position(self) -> int:
+        """How long the log would be if no segment was ever freed, padding counted; bytes."""
+        return int(lib.oor_wal_position(self.raw))
 
     def durable_lsn(self) -> int:
         """Everything up to here is on stable storage."""

@@ -55,7 +55,10 @@ class Options:
     spare_segments: int = 4
     """Freed segments that are kept for reuse."""
     max_log_bytes: int = 256 * MIB
-    """Log that is kept at the most: more of it starts a flush."""
+    """Log that is kept. A memtable is flushed, however small it is, before the log is longer, and
+    the files of segments, those made ahead and kept for reuse among them, never take more than this
+    and two segments: writers wait before they do. A larger batch is logged once all before it is
+    flushed; opening a store adds one segment for a moment. Not enforced without `background`."""
     checkpoint_interval: float = 60.0
     """The longest time between two checkpoints of a store that is written to."""
     wal_block_padding: bool = False
@@ -117,7 +120,8 @@ class Options:
     fifo_max_age: float = 0.0
     """"fifo": tables go that were written so many seconds before the newest; 0: no limit."""
     on_stall: Callable[[str, float], object] | None = None
-    """Told why and for how many seconds a writer had to wait: "flush", "compaction" or "log". It is
+    """Told why and for how many seconds a writer had to wait: for a "flush", a "compaction", or the
+    "log", whose next sync or segment was not there or had to wait for `max_log_bytes`. It is
     called by that writer's own thread, which holds no lock of the store and has not waited for its
     sync yet."""
     recovery: str = "strict"

@@ -90,14 +90,22 @@ class Pressure:
 
     def _wait_for_room(self, wait: bool, reason: str) -> None:
         state = self._state
+        if not wait:
+            raise self._refusal(reason) if state.disk_full is None else state.disk_full
+        state.ask_for_room()
         while state.urgency()[0] >= 1.0:
-            # Waiting for a flush that has no room would be waiting for ever.
-            if state.disk_full is not None:
-                raise state.disk_full
-            if not wait:
-                raise self._refusal(reason)
-            state.changed.wait()
-            state.check_writable()
+            state.wait_for_change()
+
+    def wait_for_log(self) -> float:
+        """Return how many seconds it took until the log was cut, which an append waits for.
+
+        Raises as `admit`. REQUIRES: the commit lock.
+        """
+        began = time.monotonic()
+        self._state.wait_for_log()
+        seconds = time.monotonic() - began
+        self.stall_seconds += seconds
+        return seconds
 
     def _refusal(self, reason: str) -> WouldStallError:
         return WouldStallError(
@@ -113,7 +121,10 @@ class Pressure:
             )
         if reason == "compaction":
             return f"level 0 has {view.version.table_count(0)} of {options.l0_stop} tables"
-        return "the log has no room before its next sync or segment"
+        return (
+            "the log has no room before its next sync, or, of "
+            f"max_log_bytes={options.max_log_bytes:,}, before a flush frees segments"
+        )
 
     def tell(self, stalls: Stalls) -> None:
         """Tell the log file and the caller's function. REQUIRES: no lock of the store is held."""

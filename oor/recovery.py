@@ -266,7 +266,7 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
     """Replay, make it durable anew, commit with a new manifest."""
     state = plan.state
     redo = _Redo(Memtable(state.flushed_lsn + 1), dict(state.tables))
-    copies = plan.redo_bytes <= options.memtable_bytes
+    copies = plan.redo_bytes <= options.memtable_bytes and _may_copy(plan, options)
     log = Log(
         plan.directory,
         database_id=state.database_id,
@@ -292,6 +292,15 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         log.close()
         _discard(plan, redo)
         raise
+
+
+def _may_copy(plan: RecoveryPlan, options: Options) -> bool:
+    """Whether what is replayed, copied beside the log that it is read from, leaves the log within
+    its limit.
+    """
+    old = sum(info.file_size for info in plan.segments)
+    limit = options.max_log_bytes + 2 * options.segment_bytes
+    return not options.background or old + plan.redo_bytes <= limit
 
 
 def _replay_all(

@@ -56,6 +56,13 @@ class State:
         self.compaction_wanted = threading.Event()
         self.failure: OorError | None = None
         self.disk_full: DiskFullError | None = None
+        self.log_full = False
+        """Whether writers wait until a flush frees segments; under `lock`."""
+        self.memtable_log_bytes = max(1, (options.max_log_bytes + options.segment_bytes) // 2)
+        """Log that one memtable may keep. While it is flushed the next one may fill as much, and
+        both together are what the log may take."""
+        self.rotate_at = self.memtable_log_bytes
+        """The position of the log at which the active memtable has had its share."""
         self.closed = False
         self.sealed = False
         """Whether no edit may follow any more; under the manifest lock."""
@@ -134,8 +141,8 @@ class State:
         self.hindered = self.closed or self.failure is not None or behind
 
     def urgency(self) -> tuple[float, str]:
-        """How far "flush" or "compaction" is behind, and which: 0 not at all, 1 or more: writers
-        wait.
+        """How far "flush", "compaction" or what frees the "log" is behind, and which: 0 not at all,
+        1 or more: writers wait.
         """
         view, options = self.view, self.options
         flush = _share(
@@ -145,7 +152,7 @@ class State:
         if self.compaction_paused or options.compaction == "fifo":
             # Nobody would make level 0 shorter, so nobody waits for it.
             compaction = 0.0
-        return max((flush, "flush"), (compaction, "compaction"))
+        return max((flush, "flush"), (compaction, "compaction"), (float(self.log_full), "log"))
 
     def pause_compaction(self, paused: bool) -> None:
         """Note that compaction is paused, or no longer; writers look anew whether they wait."""
@@ -161,7 +168,54 @@ class State:
         if full:
             self.view = View(Memtable(full.last_lsn + 1), (full, *view.immutables), view.version)
             self.update_hindered()
+        self.rotate_at = self.log.position() + self.memtable_log_bytes
         self.flush_wanted.set()
+
+    def wait_for_log(self) -> None:
+        """Wait until the log has been cut: it has no room before that. REQUIRES: lock.
+
+        Whatever pins it is flushed. Raises what ended writing, and DiskFullError if the flush has
+        no room.
+        """
+        self.log_full = True
+        self.rotate_memtable()
+        self.update_hindered()
+        self.ask_for_room()
+        while self.log_full:
+            self.wait_for_change()
+
+    def ask_for_room(self) -> None:
+        """Have what found no room tried again at once. REQUIRES: lock."""
+        if self.disk_full is not None:
+            self.disk_full = None
+            self.flush_wanted.set()
+            self.compaction_wanted.set()
+            self.changed.notify_all()
+
+    def wait_for_change(self) -> None:
+        """Wait until a flush or compaction has done something. REQUIRES: lock.
+
+        Raises what ended writing, and DiskFullError where that something was to find no room: to
+        wait for it would be to wait for ever.
+        """
+        self.changed.wait()
+        self.check_writable()
+        if self.disk_full is not None:
+            raise self.disk_full
+
+    def note_disk_full(self, error: DiskFullError) -> None:
+        """A flush, checkpoint or compaction found no room; whoever waits for it is told."""
+        with self.lock:
+            self.disk_full = error
+            self.changed.notify_all()
+
+    def cut_log(self) -> None:
+        """Free the segments that hold only what tables hold; writers who wait for it look anew."""
+        self.log.release(self.flushed_lsn)
+        with self.lock:
+            self.log_full = False
+            self.update_hindered()
+            self.changed.notify_all()
 
     def install(
         self, edit: VersionEdit, opened: Mapping[int, Table], flushed: Memtable | None = None
@@ -197,6 +251,7 @@ class State:
                     self.flushed_payload += flushed.payload()
                 self.view = View(view.active, immutables, version)
                 self.flushed_lsn = self.manifest.state.flushed_lsn
+                self.disk_full = None
                 self.update_hindered()
                 self.changed.notify_all()
         self.compaction_wanted.set()
