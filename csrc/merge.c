@@ -376,7 +376,26 @@ static int walk(oor_merge *merge, oor_sink *sink, uint32_t pairs) {
     return ended;
 }
 
-int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
+/* The same with all pairs of one group, and 0.  REQUIRES: a walk without newer pairs. */
+static int walk_group(oor_merge *merge, oor_sink *sink, uint32_t pairs, uint32_t group) {
+    uint8_t head[OOR_GROUP_MAX];
+    assert(merge->newer.last && group > 0 && group <= OOR_GROUP_MAX);
+    const oor_cursor *top;
+    for (uint32_t taken = 0; taken < pairs && (top = oor_heap_top(&merge->heap)) &&
+                             !is_past(merge, top->key, top->key_size);) {
+        int live = top->value_size != OOR_TOMBSTONE;
+        if (live && taken && (top->key_size < group || memcmp(top->key, head, group) != 0)) break;
+        if (live && !taken && top->key_size < group) pairs = 1;
+        if (live && !taken && top->key_size >= group) memcpy(head, top->key, group);
+        int ended = 0, rc = take_table(merge, sink, &ended);
+        if (rc < 0) return rc;
+        taken += (uint32_t)rc;
+    }
+    return 0;
+}
+
+/* An oor_merge_step, with a group 0, or an error. */
+static int pickle_walk(oor_merge *merge, uint32_t pairs, uint32_t group, oor_buffer *out) {
     out->size = 0;
     int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
@@ -385,12 +404,16 @@ int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
                              : merge->flags & OOR_MERGE_TUPLES  ? OOR_SINK_TUPLES
                                                                 : OOR_SINK_PAIRS,
                      .out = out};
-    int ended = walk(merge, &sink, pairs);
+    int ended = group ? walk_group(merge, &sink, pairs, group) : walk(merge, &sink, pairs);
     if (ended < 0) return ended;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_pickle_raw(out, "e.", 2);
     return ended;
+}
+
+int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
+    return pickle_walk(merge, pairs, 0, out);
 }
 
 int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
@@ -402,6 +425,19 @@ int oor_version_scan(const oor_version *version, const char *start, size_t start
     int ended = oor_merge_next(merge, pairs, out);
     oor_merge_free(merge);
     return ended;
+}
+
+int oor_version_scan_group(const oor_version *version, const char *start, size_t start_size,
+                           const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                           uint32_t group, oor_buffer *out) {
+    if (group > OOR_GROUP_MAX)
+        return oor_fail(OOR_E_LIMIT, NULL, "groups of keys with %u bytes in common", group);
+    oor_merge *merge = oor_merge_new(version, (const uint8_t *)start, start_size,
+                                     (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
+    if (!merge) return oor_last_error()->code;
+    int ended = pickle_walk(merge, pairs, group, out);
+    oor_merge_free(merge);
+    return ended < 0 ? ended : 0;
 }
 
 int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {

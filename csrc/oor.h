@@ -596,12 +596,18 @@ int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
 int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
                      const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
                      oor_buffer *out);
-/* The first `pairs` pairs of each of `count` ranges start <= key < stop, as a pickled list in which
- * a None ends each range.  sizes[2 * i] and sizes[2 * i + 1] are those of its bounds.
+/* The same as a pickled list, and 0: with `group` it ends before the first pair that does not share
+ * the first `group` bytes, at most OOR_GROUP_MAX, of its key with the first pair. */
+enum { OOR_GROUP_MAX = 255 };
+int oor_version_scan_group(const oor_version *version, const char *start, size_t start_size,
+                           const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                           uint32_t group, oor_buffer *out);
+/* What oor_version_scan_group gives for each of `count` ranges start <= key < stop, as a pickled
+ * list of lists of tuples.  sizes[2 * i] and sizes[2 * i + 1] are those of its bounds.
  * OOR_E_LIMIT: the sizes do not add up. */
 int oor_version_scan_many(const oor_version *version, uint64_t count, const uint8_t *bounds,
                           size_t bounds_size, const uint32_t *sizes, int reverse, uint32_t pairs,
-                          oor_buffer *out);
+                          uint32_t group, oor_buffer *out);
 
 /* Memory of the caller's that pairs are written to, one behind the other (grammar: sink.h). */
 typedef struct {

@@ -1,7 +1,7 @@
 /* scan_many.c: the first pairs of many ranges in one call, as a pickle (pickle.h).
  *
- * answer := list of (pair* 'N')*        the pairs of a range, then a None, in the order asked
- * pair   := key value
+ * answer := list of list*              the pairs of each range, in the order asked
+ * list   := ']' '(' pair* 'e'          pair := key value tuple2
  * bounds := (start stop)*               one behind the other, with two sizes a range
  *
  * Each range is a walk of its own (merge.c): a bisection of every table that may hold it. */
@@ -9,25 +9,25 @@
 
 #include <stdlib.h>
 
-enum { HEAD = 4, TAIL = 2 }; /* of the pickle that a walk writes: 0x80 0x03 ']' '(' and 'e' '.' */
+/* The pickle that a walk writes is its list, between 0x80 0x03 and '.'. */
+enum { HEAD = 2, TAIL = 1 };
 
 static int add(oor_buffer *out, const oor_buffer *walked) {
-    size_t items = walked->size - HEAD - TAIL;
-    int rc = oor_buffer_reserve(out, items + OOR_PICKLE_FRAME_ROOM);
-    if (rc < 0) return rc;
-    oor_pickle_raw(out, (const char *)walked->data + HEAD, items);
-    oor_pickle_raw(out, "N", 1);
-    return 0;
+    size_t list = walked->size - HEAD - TAIL;
+    int rc = oor_buffer_reserve(out, list);
+    if (rc >= 0) oor_pickle_raw(out, (const char *)walked->data + HEAD, list);
+    return rc;
 }
 
 static int scan_all(const oor_version *version, uint64_t count, const uint8_t *bounds,
-                    const uint32_t *sizes, uint32_t flags, uint32_t pairs, oor_buffer *walked,
-                    oor_buffer *out) {
+                    const uint32_t *sizes, uint32_t flags, uint32_t pairs, uint32_t group,
+                    oor_buffer *walked, oor_buffer *out) {
     for (uint64_t i = 0; i < count; i++) {
         const uint8_t *start = bounds, *stop = bounds + sizes[2 * i];
         bounds = stop + sizes[2 * i + 1];
-        int rc = oor_version_scan(version, (const char *)start, sizes[2 * i], (const char *)stop,
-                                  sizes[2 * i + 1], flags, pairs, walked);
+        int rc =
+            oor_version_scan_group(version, (const char *)start, sizes[2 * i], (const char *)stop,
+                                   sizes[2 * i + 1], flags, pairs, group, walked);
         if (rc >= 0) rc = add(out, walked);
         if (rc < 0) return rc;
     }
@@ -36,7 +36,7 @@ static int scan_all(const oor_version *version, uint64_t count, const uint8_t *b
 
 int oor_version_scan_many(const oor_version *version, uint64_t count, const uint8_t *bounds,
                           size_t bounds_size, const uint32_t *sizes, int reverse, uint32_t pairs,
-                          oor_buffer *out) {
+                          uint32_t group, oor_buffer *out) {
     uint64_t sum = 0;
     for (uint64_t i = 0; i < 2 * count; i++) sum += sizes[i];
     if (sum != bounds_size)
@@ -45,15 +45,16 @@ int oor_version_scan_many(const oor_version *version, uint64_t count, const uint
     out->size = 0;
     int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03](", HEAD);
+    oor_pickle_raw(out, "\x80\x03](", 4);
     oor_buffer *walked = oor_buffer_new();
     if (!walked) return oor_fail(OOR_E_MEMORY, NULL, "no memory for a walk");
-    uint32_t flags = OOR_MERGE_HAS_START | OOR_MERGE_HAS_STOP | (reverse ? OOR_MERGE_REVERSE : 0);
-    rc = scan_all(version, count, bounds, sizes, flags, pairs, walked, out);
+    uint32_t flags = OOR_MERGE_HAS_START | OOR_MERGE_HAS_STOP | OOR_MERGE_TUPLES |
+                     (reverse ? OOR_MERGE_REVERSE : 0);
+    rc = scan_all(version, count, bounds, sizes, flags, pairs, group, walked, out);
     oor_buffer_free(walked);
     if (rc < 0) return rc;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc < 0) return rc;
-    oor_pickle_raw(out, "e.", TAIL);
+    oor_pickle_raw(out, "e.", 2);
     return 0;
 }

@@ -1,6 +1,6 @@
 """A catalogue from two sources: what is newest, what was in force then, what has gone stale.
 
-    python examples/catalogue.py
+python examples/catalogue.py
 """
 
 from __future__ import annotations

@@ -103,9 +103,7 @@ def _clear(partial: str) -> None:
         native.unlink(os.path.join(partial, name))
 
 
-def _take_tables(
-    state: State, partial: str
-) -> tuple[dict[int, tuple[int, TableMeta]], int, int]:
+def _take_tables(state: State, partial: str) -> tuple[dict[int, tuple[int, TableMeta]], int, int]:
     """Number -> (level, meta) of the tables that now have a second name or a copy in `partial`, the
     LSN up to which they hold everything, and the bytes that were copied."""
     metas: dict[int, tuple[int, TableMeta]] = {}

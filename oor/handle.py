@@ -11,6 +11,7 @@ from oor.errors import ClosedError
 from oor.memtable import ABSENT, Absent
 from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many
+from oor.short_scans import GROUP_MAX, LIMIT_MAX, scan_one
 from oor.snapshot import Snapshot, View
 
 
@@ -62,6 +63,23 @@ class Handle(Reads):
         view = self._state.view
         lookups = [_lookup(memtable.data) for memtable in view.memtables() if memtable.data]
         return look_up_many(all_bytes(keys), lookups, view.version)
+
+    def scan_many(
+        self,
+        ranges: Sequence[tuple[BytesLike, BytesLike]],
+        *,
+        limit: int = 1,
+        group: int = 0,
+        reverse: bool = False,
+    ) -> list[list[tuple[bytes, bytes]]]:
+        """See `Reads.scan_many`. One range of tables alone costs about 3 us."""
+        view = self._state.view
+        if len(ranges) == 1 and not view.active.data and not view.immutables:
+            low, high = ranges[0]
+            fits = 0 <= limit <= LIMIT_MAX and 0 <= group <= GROUP_MAX
+            if fits and type(low) is bytes and type(high) is bytes:
+                return [scan_one(view.version, low, high, limit, group, reverse)]
+        return super().scan_many(ranges, limit=limit, group=group, reverse=reverse)
 
     def get_into(self, key: BytesLike, buffer: Any) -> int | None:
         """Copy the value of `key` to the start of a writable buffer and return its size; None: not

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from array import array
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any, Protocol
@@ -23,7 +20,6 @@ _WINDOWS = (16, 64, 256, 1024)
 _AT_ONCE = _CHUNKS[-1]
 """Pairs that a walk over tables alone reads in its first and only chunk, where it is limited."""
 
-_SINGLE_STEPS = 3
 _REVERSE: int = lib.OOR_MERGE_REVERSE
 _KEYS_ONLY: int = lib.OOR_MERGE_KEYS_ONLY
 _HAS_START: int = lib.OOR_MERGE_HAS_START
@@ -329,88 +325,6 @@ class Walk:
         if not self._done or self._chunk:
             self._error = error
         self.close()
-
-
-def first_pair(
-    moment: Moment, lower: bytes | None, upper: bytes | None, reverse: bool
-) -> tuple[bytes, bytes] | None:
-    """The first live pair of a range, or the last; None: there is none.
-
-    Cost: one crossing, and a bisection in each memtable that holds anything.
-    """
-    version, views = moment.version, moment.views
-    if not views:
-        return version.first(lower, upper, reverse)
-    for _ in range(_SINGLE_STEPS):
-        newest: Pair | None = None
-        for view in views:
-            for pair in view.window(lower, upper, 1, reverse):
-                if newest is None or (pair[0] > newest[0] if reverse else pair[0] < newest[0]):
-                    newest = pair
-        found = version.first(lower, upper, reverse)
-        if newest is None:
-            return found
-        key, value = newest
-        if found is not None and (found[0] > key if reverse else found[0] < key):
-            return found
-        if value is not None:
-            return key, value
-        if reverse:
-            upper = key
-        else:
-            lower = key + b"\0"
-    # Among many deletions a walk is cheaper than single steps.
-    return next(Scan(Walk(moment, None, lower, upper, reverse, 1)), None)
-
-
-def scan_many(
-    moment: Moment, ranges: Sequence[tuple[bytes, bytes]], limit: int, reverse: bool
-) -> list[list[tuple[bytes, bytes]]]:
-    """The first `limit` live pairs of each range, or the last; see `Reads.scan_many`."""
-    found = _scan_many_of_tables(moment.version, ranges, limit, reverse)
-    if moment.views and ranges:
-        newer = _Keys(moment.views, min(low for low, _ in ranges), max(high for _, high in ranges))
-        for place, (low, high) in enumerate(ranges):
-            if newer.any_between(low, high):
-                found[place] = list(Scan(Walk(moment, None, low, high, reverse, limit)))
-    return found
-
-
-def _scan_many_of_tables(
-    version: Version, ranges: Sequence[tuple[bytes, bytes]], limit: int, reverse: bool
-) -> list[list[tuple[bytes, bytes]]]:
-    bounds = list(chain.from_iterable(ranges))
-    joined, sizes = b"".join(bounds), array("I", list(map(len, bounds)))
-    buffer = Buffer()
-    check(
-        lib.oor_version_scan_many(
-            version.raw, len(ranges), joined, len(joined), ffi.from_buffer("uint32_t[]", sizes),
-            reverse, limit, buffer.raw,
-        )
-    )  # fmt: skip
-    flat: list[Any] = buffer.load()
-    found = []
-    at = 0
-    for _ in ranges:
-        end = flat.index(None, at)
-        found.append([(flat[i], flat[i + 1]) for i in range(at, end, 2)])
-        at = end + 1
-    return found
-
-
-class _Keys:
-    """The keys that memtables say anything of, in order."""
-
-    def __init__(self, views: Sequence[View], lower: bytes, upper: bytes) -> None:
-        found: set[bytes] = set()
-        for view in views:
-            found.update(key for key, _ in view.window(lower, upper, sys.maxsize, False))
-        self._sorted = sorted(found)
-
-    def any_between(self, lower: bytes, upper: bytes) -> bool:
-        """Whether there is one with lower <= key < upper."""
-        at = bisect_left(self._sorted, lower)
-        return at < len(self._sorted) and self._sorted[at] < upper
 
 
 class _Source:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from oor.batch import BytesLike, as_bytes
 from oor.columns import ColumnScan
-from oor.iterator import Scan, Walk, first_pair, scan_many
+from oor.errors import LimitError
+from oor.iterator import Scan, Walk
 from oor.memtable import ABSENT, Absent
+from oor.short_scans import GROUP_MAX, LIMIT_MAX, first_pair, scan_many
 from oor.version import Version, too_large
 
 if TYPE_CHECKING:
@@ -159,16 +161,22 @@ class Reads(abc.ABC):
         ranges: Sequence[tuple[BytesLike, BytesLike]],
         *,
         limit: int = 1,
+        group: int = 0,
         reverse: bool = False,
     ) -> list[list[tuple[bytes, bytes]]]:
         """The first `limit` pairs with start <= key < stop, or the last with `reverse`, for each of
         `ranges`: (start, stop).
 
-        One consistent view. Cost: one crossing for all tables, about 2 us a range; a range that a
-        memtable has keys of is a scan of its own, and they are all put in order once.
+        With `group` an answer ends, too, before the first pair that does not share the first
+        `group` bytes of its key with the first pair. Limits are 0 to 2**32 - 1 pairs and 255 bytes,
+        else LimitError. One consistent view. Cost: one crossing for all tables, about 2 us a range;
+        a range that a memtable has keys of is a scan of its own, and they are all put in order
+        once.
         """
+        if not (0 <= limit <= LIMIT_MAX and 0 <= group <= GROUP_MAX):
+            raise LimitError(f"the first {limit} pairs, groups of {group} bytes")
         wanted = [(as_bytes(start), as_bytes(stop)) for start, stop in ranges]
-        return scan_many(self._now(), wanted, limit, reverse)
+        return scan_many(self._now(), wanted, limit, group, reverse)
 
     # ---- as a mapping ----------------------------------------------------------------------------
 

@@ -173,6 +173,7 @@ def floor_too_high(count: Count) -> contextlib.AbstractContextManager[None]:
                 count()
                 edit = replace(edit, flushed_lsn=edit.flushed_lsn + 1)
             append(self, edit)
+
         return body
 
     return swapped(Manifest, "append", mutated)
@@ -186,6 +187,7 @@ def freed_before_the_edit(count: Count) -> Iterator[None]:
         def body(self: Log) -> None:
             logs.append(self)
             start(self)
+
         return body
 
     def early(append: Any) -> Any:
@@ -194,6 +196,7 @@ def freed_before_the_edit(count: Count) -> Iterator[None]:
                 count()
                 logs[-1].release(edit.flushed_lsn)
             append(self, edit)
+
         return body
 
     with swapped(Log, "start", remembering), swapped(Manifest, "append", early):
@@ -208,6 +211,7 @@ def split_batches(count: Count) -> contextlib.AbstractContextManager[None]:
                 count()
                 lsn = write(self, {key: value}, durability=durability)
             return lsn
+
         return body
 
     return swapped(DB, "write", mutated)
@@ -218,6 +222,7 @@ def lsns_given_again(count: Count) -> contextlib.AbstractContextManager[None]:
         def body(state: Any, live: Any, infos: Any, end: int) -> int:
             count()
             return max(1, end)
+
         return body
 
     return swapped(analysis, "_next_lsn", mutated)

@@ -25,7 +25,12 @@ from oor.version import LEVELS, Version
 KEYS = st.sampled_from([b"k%03d" % i for i in range(60)])
 RUNS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=20)), min_size=1, max_size=30)
 OPTIONS = CompactionOptions(
-    l0_trigger=2, level_base_bytes=300, level_ratio=2, table_bytes=400, tiered_runs=3, tables=(SMALL,)
+    l0_trigger=2,
+    level_base_bytes=300,
+    level_ratio=2,
+    table_bytes=400,
+    tiered_runs=3,
+    tables=(SMALL,),
 )
 BOTTOM = LEVELS - 1
 

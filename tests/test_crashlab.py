@@ -98,10 +98,14 @@ def test_a_violation_is_shrunk_and_its_file_shows_it_again(disk, monkeypatch):
     replay.save(path, replay.replay_of(found))
     recorded, image = replay.load(replay.read(path))
     assert image.files == found.image.files
-    assert recorded.history.batches == found.recorded.history.batches[: len(recorded.history.batches)]
+    assert (
+        recorded.history.batches == found.recorded.history.batches[: len(recorded.history.batches)]
+    )
 
 
-def test_the_command_replays_a_file_and_fails_as_long_as_it_is_violated(tmp_path, monkeypatch, capsys):
+def test_the_command_replays_a_file_and_fails_as_long_as_it_is_violated(
+    tmp_path, monkeypatch, capsys
+):
     with MemoryDisk() as disk, monkeypatch.context() as patch:
         without_directory_syncs(patch)
         found = shrink(disk, Plan(nested=0), ("put",), "I2")
@@ -117,7 +121,10 @@ def test_the_command_replays_a_file_and_fails_as_long_as_it_is_violated(tmp_path
 
 
 def test_the_command_counts_and_leaves_a_file_for_each_violation(tmp_path, monkeypatch, capsys):
-    assert run_command(["crashlab", "--longest", "1", "--states", "300", "--processes", "1", "--json"]) == 0
+    assert (
+        run_command(["crashlab", "--longest", "1", "--states", "300", "--processes", "1", "--json"])
+        == 0
+    )
     counts = json.loads(capsys.readouterr().out)
     assert counts["states"] >= 300 and counts["violations"] == 0
     without_directory_syncs(monkeypatch)

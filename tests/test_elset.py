@@ -1,6 +1,8 @@
 """Element sets: fields, keys, digests, Alpha-5."""
 
+import copy
 import json
+import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -126,8 +128,20 @@ def test_names_are_utf8_or_else_latin_1():
 
 
 def test_an_element_set_cannot_be_changed():
-    with pytest.raises(AttributeError):
-        one(ISS_1, ISS_2).text = b""
+    elset = one(ISS_1, ISS_2)
+    for name in ("key", "record", "source", "text", "lsn", "named", "epoch", "nothing"):
+        with pytest.raises(AttributeError):
+            setattr(elset, name, None)
+
+
+@pytest.mark.parametrize(
+    "again", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))]
+)
+def test_a_copy_of_an_element_set_is_equal_and_reads_the_same(again):
+    for elset in (one(ISS_1, ISS_2), next(iter(parse(one(ISS_1, ISS_2).to_omm("json"))))):
+        found = again(elset)
+        assert found == elset and hash(found) == hash(elset)
+        assert found.fields == elset.fields
 
 
 def test_every_number_of_the_synthetic_catalogue_equals_an_independent_decoding():

@@ -12,9 +12,10 @@ from support.tables import FOOTER, SMALL, Store, live, resealed, resealed_footer
 
 import oor
 from oor.errors import CorruptionError
-from oor.iterator import first_pair, scan
+from oor.iterator import scan
 from oor.pins import Moment
 from oor.registry import keys as registry_keys
+from oor.short_scans import first_pair
 
 PREFIXED = replace(SMALL, prefix_size=2)
 # Few bytes, with the ends of the alphabet: bounds that count up meet keys in between.

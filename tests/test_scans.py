@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import os
 import threading
+from itertools import takewhile
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -14,9 +15,10 @@ from support.tables import Model, Store, live
 import oor
 from oor.columns import ColumnScan
 from oor.errors import ClosedError, LimitError
-from oor.iterator import Walk, first_pair, scan
+from oor.iterator import Walk, scan
 from oor.memtable import Memtable
 from oor.pins import Moment
+from oor.short_scans import first_pair
 
 KEYS = st.one_of(st.binary(max_size=2), st.sampled_from([b"k%03d" % i for i in range(200)]))
 RUNS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=8)), max_size=40)
@@ -329,13 +331,16 @@ def test_get_into_says_the_size_of_a_value_that_does_not_fit(reader):
 @given(
     st.lists(st.tuples(st.binary(max_size=2), st.binary(max_size=2)), max_size=8),
     st.integers(0, 3),
+    st.integers(0, 2),
     st.booleans(),
     st.integers(0, 3),
 )
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=90, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-def test_many_ranges_give_what_a_scan_of_each_gives(tmp_path_factory, ranges, limit, reverse, flush):
+def test_many_ranges_give_what_a_scan_of_each_gives(
+    tmp_path_factory, ranges, limit, group, reverse, flush
+):
     """Over tables, memtables and deletions in any mixture."""
     with oor.open(tmp_path_factory.mktemp("many") / "s", background=False) as db:
         for step in range(4):
@@ -347,7 +352,28 @@ def test_many_ranges_give_what_a_scan_of_each_gives(tmp_path_factory, ranges, li
             if step < flush:
                 db.flush()
         wanted = [list(db.scan(*one, limit=limit, reverse=reverse)) for one in ranges]
-        assert db.scan_many(ranges, limit=limit, reverse=reverse) == wanted
+        wanted = [
+            list(takewhile(lambda pair, first=one[0][0]: shares(pair[0], first, group), one))
+            if one
+            else one
+            for one in wanted
+        ]
+        how = {"limit": limit, "group": group, "reverse": reverse}
+        assert db.scan_many(ranges, **how) == wanted
+        assert [db.scan_many([one], **how)[0] for one in ranges] == wanted
         with db.snapshot() as snapshot:
             db.put(b"a", b"later")
-            assert snapshot.scan_many(ranges, limit=limit, reverse=reverse) == wanted
+            assert snapshot.scan_many(ranges, **how) == wanted
+
+
+def shares(key, first, size):
+    """Whether a key is the first, or shares this many bytes with it."""
+    return key == first or not size or (key[:size] == first[:size] and len(first) >= size)
+
+
+def test_limits_that_no_call_can_have_are_refused(tmp_path):
+    with oor.open(tmp_path / "s") as db:
+        for wrong in ({"limit": -1}, {"limit": 1 << 32}, {"group": 256}, {"group": -1}):
+            for ranges in ([(b"a", b"b")], [(b"a", b"b"), (b"c", b"d")]):
+                with pytest.raises(LimitError):
+                    db.scan_many(ranges, **wrong)

@@ -1,8 +1,8 @@
 """Lessons: Markdown in which a reader, a terminal and a test find the same exercises.
 
-    lesson   := "# " title, "> " key question, text, ("## " section, text)*
-    exercise := a block ```sh whose lines are `oor` commands, and behind it the claims
-    claim    := "- `" comparison "`: " why it is so
+lesson   := "# " title, "> " key question, text, ("## " section, text)*
+exercise := a block ```sh whose lines are `oor` commands, and behind it the claims
+claim    := "- `" comparison "`: " why it is so
 """
 
 from __future__ import annotations

@@ -111,7 +111,6 @@ def _read(path: str) -> dict[str, Standing]:
         return {name: Standing(**each) for name, each in content["lessons"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OorError(
-            f"this is no progress that this version reads ({error}); "
-            "`oor learn reset` begins anew",
+            f"this is no progress that this version reads ({error}); `oor learn reset` begins anew",
             path=path,
         ) from None

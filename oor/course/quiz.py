@@ -1,11 +1,11 @@
 """Quizzes: questions in TOML, answers from a person or a file, and a gate at 70 %.
 
-    quiz     := [[question]]*
-    question := id, kind, text, why, section, source, and by kind
-                single    choices, answer: the number of the right one, from 1
-                multiple  choices, answer: the numbers of all right ones
-                number    answer, tolerance: what it may be off, unit
-    answers  := a TOML file: id = number | [numbers], each question once
+quiz     := [[question]]*
+question := id, kind, text, why, section, source, and by kind
+            single    choices, answer: the number of the right one, from 1
+            multiple  choices, answer: the numbers of all right ones
+            number    answer, tolerance: what it may be off, unit
+answers  := a TOML file: id = number | [numbers], each question once
 """
 
 from __future__ import annotations

@@ -136,9 +136,7 @@ class Explorer:
     ) -> None:
         """Run a workload and judge its crashes; with `only_last`, those behind the mark "last"."""
         try:
-            recorded = record(
-                self.disk, workload, name=name, options=options, seed=self.plan.seed
-            )
+            recorded = record(self.disk, workload, name=name, options=options, seed=self.plan.seed)
         except NeutralityError as error:
             self.note(Violation("I8", str(error), name))
             return

@@ -83,8 +83,10 @@ def prefix_broken(
         if max(prefixes) < required:
             return "I2", f"batches 1 to {max(prefixes)} are there, {required} were promised"
         return "I3", f"batches 1 to {min(prefixes)} are there, {promise.submitted} were given"
-    return ("I1", "no prefix of the history adds up to this") if found is None else classify(
-        found, history
+    return (
+        ("I1", "no prefix of the history adds up to this")
+        if found is None
+        else classify(found, history)
     )
 
 
@@ -127,8 +129,6 @@ def highest_lsn(files: dict[str, bytes]) -> int:
                 _highest[content] = known
             highest = max(highest, known)
     return highest
-
-
 
 
 def promised_lsn(files: dict[str, bytes]) -> int:

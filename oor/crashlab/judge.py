@@ -65,9 +65,7 @@ class Judge:
         outcome = self._known.get((image.digest, is_direct(recorded)), Outcome())
         return max(recorded.lengths.get(outcome.state, [-1])) >= recorded.promised_before
 
-    def broken(
-        self, recorded: Recorded, image: Image, promise: Promise
-    ) -> tuple[str, str] | None:
+    def broken(self, recorded: Recorded, image: Image, promise: Promise) -> tuple[str, str] | None:
         """The invariant that fails, and a sentence."""
         is_kill = image.level is Level.KILL
         required = promise.acked if is_kill else promise.durable
@@ -80,9 +78,7 @@ class Judge:
             return of_refusal(outcome)
         if found is None and not fits(outcome, recorded, promise, required):
             outcome, found = self._open(recorded, image)  # known, and not what it should be
-        wrong = prefix_broken(
-            outcome, found, recorded.history, recorded.lengths, promise, is_kill
-        )
+        wrong = prefix_broken(outcome, found, recorded.history, recorded.lengths, promise, is_kill)
         return wrong or self._other(recorded, image, outcome, promise)
 
     def _other(

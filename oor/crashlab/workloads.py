@@ -26,9 +26,7 @@ def sequences(longest: int) -> Iterator[Sequence]:
     for length in range(1, longest + 1):
         for names in itertools.product(MACROS, repeat=length):
             if all(
-                after == "reopen"
-                for name, after in itertools.pairwise(names)
-                if name == "close"
+                after == "reopen" for name, after in itertools.pairwise(names) if name == "close"
             ):
                 yield names
 

@@ -63,9 +63,7 @@ class Aries:
             "frames": report.frames,
             "replayed": report.records,
             "orphans": len(plan.orphans),
-            "orphan_tables": sum(
-                names.parse(name)[0] is FileKind.TABLE for name in plan.orphans
-            ),
+            "orphan_tables": sum(names.parse(name)[0] is FileKind.TABLE for name in plan.orphans),
             "recovered_lsn": report.recovered_lsn,
             "next_lsn": report.next_lsn,
             "epoch_before": plan.state.epoch,

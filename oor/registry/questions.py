@@ -28,6 +28,9 @@ _SKIP_AFTER = 64
 _OBJECT_SIZE = 5
 _MOMENT_SIZE = 13
 _CHUNK = 4096
+_NO_SOURCE = bytes(2)
+_NEWEST_MOMENT: Any = {"limit": 2**31, "group": _MOMENT_SIZE, "reverse": True}
+"""Of a range, as `scan_many` takes it: all sets of the newest epoch."""
 
 Pair = tuple[bytes, bytes]
 
@@ -38,7 +41,8 @@ def microseconds(moment: Moment) -> int:
         return moment
     if moment.tzinfo is None:
         raise LimitError(f"{moment.isoformat()} has no time zone; epochs are UTC")
-    return (moment - _EPOCH_0) // _MICROSECOND
+    since = moment - _EPOCH_0
+    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
 
 
 class Questions(abc.ABC):
@@ -88,6 +92,10 @@ class Questions(abc.ABC):
         Cost: one short reverse scan.
         """
         stop = keys.moment_start(catalog_number, microseconds(moment) + 1)
+        if not prefer and self._accept is None and len(stop) == _MOMENT_SIZE:
+            range_ = stop[:_OBJECT_SIZE], stop
+            (pairs,) = self._reader.scan_many((range_,), **_NEWEST_MOMENT)
+            return self._elset(*_in_force(pairs)) if pairs else None
         return self._elset_of(self._newest(self._reader, catalog_number, stop, prefer))
 
     def history(
@@ -231,10 +239,6 @@ class Questions(abc.ABC):
                 if name in best:
                     return best[name]
             return max(best.values(), key=_place, default=None)
-        if self._accept is None:
-            pairs = list(reader.scan(start, stop, reverse=True, limit=2))
-            if _is_told(pairs):
-                return pairs[0] if pairs else None
         return _first_moment(self._accepted(reader.scan(start, stop, reverse=True)))
 
     def _newest_many(
@@ -249,12 +253,8 @@ class Questions(abc.ABC):
             return
         starts = map(keys.object_start, numbers)
         ranges = list(zip(starts, stops, strict=True))
-        found = reader.scan_many(ranges, limit=2, reverse=True)
-        for number, stop, pairs in zip(numbers, stops, found, strict=True):
-            if _is_told(pairs):
-                yield pairs[0] if pairs else None
-            else:
-                yield self._newest(reader, number, stop, prefer)
+        for pairs in reader.scan_many(ranges, **_NEWEST_MOMENT):
+            yield _in_force(pairs) if pairs else None
 
     def _newest_by_source(
         self, reader: Reader, catalog_number: int, stop: bytes, enough: str | None
@@ -316,16 +316,18 @@ class Questions(abc.ABC):
         return None if pair is None else self._elset(*pair)
 
     def _elset(self, key: bytes, value: bytes) -> ElementSet:
-        return ElementSet.from_record(key, value, self._source(key))
+        source_id = key[13:15]
+        source = None if source_id == _NO_SOURCE else self._source(key)
+        return ElementSet.from_record(key, value, source)
 
     def _source(self, key: bytes) -> str | None:
-        source_id = int.from_bytes(key[13:15], "big")
-        return None if source_id == 0 else self._name_of(source_id)
+        source_id = key[13:15]
+        return None if source_id == _NO_SOURCE else self._name_of(int.from_bytes(source_id, "big"))
 
 
-def _is_told(pairs: Sequence[Pair]) -> bool:
-    """Whether an object's last two pairs tell which is in force: most epochs have one set."""
-    return len(pairs) < 2 or not pairs[1][0].startswith(pairs[0][0][:_MOMENT_SIZE])
+def _in_force(pairs: Sequence[Pair]) -> Pair:
+    """Of all sets of one object and epoch, the last ingested."""
+    return pairs[0] if len(pairs) == 1 else max(pairs, key=_place)
 
 
 def _first_moment(pairs: Iterator[Pair]) -> Pair | None:

@@ -69,9 +69,7 @@ class Roster:
         verdicts = bytearray(batch.count)
         fresh = ffi.new("uint64_t *")
         memory = ffi.from_buffer("uint8_t[]", verdicts)
-        asked = check(
-            lib.oor_tle_roster_sort_out(self.raw, count, sets, source_id, memory, fresh)
-        )
+        asked = check(lib.oor_tle_roster_sort_out(self.raw, count, sets, source_id, memory, fresh))
         if not asked:
             return bytes(verdicts), fresh[0]
         return self._asked(batch, count, source_id, verdicts)

@@ -52,7 +52,12 @@ class Reader(Protocol):
     ) -> Iterator[tuple[bytes, bytes]]: ...
 
     def scan_many(
-        self, ranges: Sequence[tuple[bytes, bytes]], *, limit: int = 1, reverse: bool = False
+        self,
+        ranges: Sequence[tuple[bytes, bytes]],
+        *,
+        limit: int = 1,
+        group: int = 0,
+        reverse: bool = False,
     ) -> list[list[tuple[bytes, bytes]]]: ...
 
 

@@ -8,8 +8,8 @@ from itertools import chain
 from typing import Any
 
 from oor.native import check, ffi, lib
-from oor.registry.elset import FLAG_NAMED, ElementSet
-from oor.registry.formats import BYTE_ORDER_MARK
+from oor.registry.elset import FLAG_NAMED, ElementSet, unstored
+from oor.registry.formats import BYTE_ORDER_MARK, Format
 from oor.registry.index import Label
 from oor.registry.roster import Roster
 from oor.registry.rules import Rejected
@@ -126,7 +126,7 @@ class Batch:
     def _set(self, index: int, key: bytes, source: str | None) -> TleSet:
         found = self._sets[index]
         text = bytes(ffi.buffer(self._text + found.offset, found.size))
-        return TleSet(key, text, source, 0, bool(found.flags & FLAG_NAMED))
+        return TleSet(key, unstored(Format.TLE, found.flags, text), source)
 
     def offsets(self) -> list[int]:
         """Where each set begins, in bytes from the start of the input."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import ClassVar
 
@@ -14,14 +13,13 @@ from oor.registry.omm.model import epoch_text
 _TRAILING = b" \t\r\n\\"
 
 
-@dataclass(frozen=True, slots=True)
 class TleSet(ElementSet):
     """Two lines, with a name line or without. A field costs about 2 us.
 
     `text` is the original: name line if there was one, two element lines, line ends, byte for byte.
     """
 
-    named: bool = field(default=False, repr=False)
+    __slots__ = ()
 
     format: ClassVar[Format] = Format.TLE
 
@@ -66,9 +64,14 @@ class TleSet(ElementSet):
         return {name: str(value) for name, value in values.items() if value not in (None, "")}
 
     @property
+    def named(self) -> bool:
+        """Whether the first line is a name line."""
+        return bool(self.record[9] & FLAG_NAMED)
+
+    @property
     def object_name(self) -> str | None:
         """The name line without a leading "0 "; None if there is no name line."""
-        return name_of(self.text[: self.text.index(b"\n")]) if self.named else None
+        return name_of(self.text.partition(b"\n")[0]) if self.named else None
 
     @property
     def object_id(self) -> str | None:
@@ -132,11 +135,7 @@ class TleSet(ElementSet):
         return _whole(self.line2[63:68])
 
 
-def _of_record(key: bytes, text: bytes, flags: int, source: str | None, lsn: int) -> TleSet:
-    return TleSet(key, text, source, lsn, bool(flags & FLAG_NAMED))
-
-
-register(Format.TLE, _of_record)
+register(Format.TLE, TleSet)
 
 
 def name_of(line: bytes) -> str:

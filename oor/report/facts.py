@@ -117,7 +117,5 @@ def _orbits(sets: Iterable[ElementSet]) -> list[Orbit]:
             continue
         perigee, apogee = altitudes(turns, float(elset.eccentricity))
         name = elset.object_name or ""
-        found.append(
-            Orbit(elset.norad_cat_id, name, elset.source, elset.epoch_us, perigee, apogee)
-        )
+        found.append(Orbit(elset.norad_cat_id, name, elset.source, elset.epoch_us, perigee, apogee))
     return found

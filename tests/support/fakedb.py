@@ -36,8 +36,12 @@ class FakeDB:
             start, stop = prefix, prefix[:-1] + bytes([prefix[-1] + 1])
         return itertools.islice(self._walk(start, stop, reverse), limit)
 
-    def scan_many(self, ranges, *, limit=1, reverse=False):
-        return [list(self.scan(*one, reverse=reverse, limit=limit)) for one in ranges]
+    def scan_many(self, ranges, *, limit=1, group=0, reverse=False):
+        return [self._group(*one, limit, group, reverse) for one in ranges]
+
+    def _group(self, start, stop, limit, group, reverse):
+        pairs = list(self.scan(start, stop, reverse=reverse, limit=limit))
+        return [pair for pair in pairs if pair[0][:group] == pairs[0][0][:group]]
 
     def _walk(self, start, stop, reverse):
         """Looks at the pairs of the moment at each step: who wants one moment takes a snapshot."""

@@ -14,7 +14,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 
 from oor.native import ffi
-from oor.registry.elset import ElementSet
+from oor.registry.elset import ElementSet, unstored
 from oor.registry.formats import BYTE_ORDER_MARK, Format
 from oor.registry.index import Label
 from oor.registry.keys import ElsetKey
@@ -67,8 +67,7 @@ class OmmBatch:
         self, source_id: int, keep: bytes | None = None, head: Sequence[Pair] = ()
     ) -> Columns:  # fmt: skip
         """Keys and values of all sets, or of those whose byte in `keep` is not 0, behind `head`."""
-        header = bytes(8) + bytes([self._format, 0])
-        values = [header + found.text for found in self._kept(keep)]
+        values = [unstored(self._format, 0, found.text) for found in self._kept(keep)]
         return joined([*head, *zip(self.keys(source_id, keep), values, strict=True)])
 
     def new_labels(self, roster: Roster, keep: bytes) -> tuple[Pairs, list[Label]]:
@@ -87,7 +86,7 @@ class OmmBatch:
     def element_sets(self, source_id: int = 0, source: str | None = None) -> Iterator[ElementSet]:
         """Each set as an object; `lsn` is 0."""
         for key, found in zip(self.keys(source_id), self._found, strict=True):
-            yield OmmSet(key, found.text, source, 0, self._format)
+            yield OmmSet(key, unstored(self._format, 0, found.text), source)
 
     def offsets(self) -> list[int]:
         """Where each set begins, in bytes from the start of the input."""

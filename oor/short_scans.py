@@ -1,0 +1,139 @@
+"""Short scans: the first pair of a range, or the first few of many ranges, in one crossing."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import chain, takewhile
+from typing import TypeAlias
+
+from oor.iterator import Scan, View, Walk
+from oor.native import Buffer, check, ffi, lib, loads
+from oor.pins import Moment
+from oor.version import Version
+
+Pairs: TypeAlias = list[tuple[bytes, bytes]]
+
+GROUP_MAX: int = lib.OOR_GROUP_MAX
+LIMIT_MAX = (1 << 32) - 1
+_SINGLE_STEPS = 3
+_UP: int = lib.OOR_MERGE_HAS_START | lib.OOR_MERGE_HAS_STOP | lib.OOR_MERGE_TUPLES
+_DOWN: int = _UP | lib.OOR_MERGE_REVERSE
+_KEPT_MAX = 1 << 20
+_scan_group = lib.oor_version_scan_group
+_buffers: list[Buffer] = []
+"""Borrowed by one call at a time: pop and append are atomic."""
+
+
+def first_pair(
+    moment: Moment, lower: bytes | None, upper: bytes | None, reverse: bool
+) -> tuple[bytes, bytes] | None:
+    """The first live pair of a range, or the last; None: there is none.
+
+    Cost: one crossing, and a bisection in each memtable that holds anything.
+    """
+    version, views = moment.version, moment.views
+    if not views:
+        return version.first(lower, upper, reverse)
+    for _ in range(_SINGLE_STEPS):
+        newest: tuple[bytes, bytes | None] | None = None
+        for view in views:
+            for pair in view.window(lower, upper, 1, reverse):
+                if newest is None or (pair[0] > newest[0] if reverse else pair[0] < newest[0]):
+                    newest = pair
+        found = version.first(lower, upper, reverse)
+        if newest is None:
+            return found
+        key, value = newest
+        if found is not None and (found[0] > key if reverse else found[0] < key):
+            return found
+        if value is not None:
+            return key, value
+        if reverse:
+            upper = key
+        else:
+            lower = key + b"\0"
+    # Among many deletions a walk is cheaper than single steps.
+    return next(Scan(Walk(moment, None, lower, upper, reverse, 1)), None)
+
+
+def scan_one(
+    version: Version, low: bytes, high: bytes, limit: int, group: int, reverse: bool
+) -> Pairs:
+    """What `scan_many` gives for one range, of tables alone."""
+    try:
+        buffer = _buffers.pop()
+    except IndexError:
+        buffer = Buffer()
+    raw = buffer.raw
+    flags = _DOWN if reverse else _UP
+    failed = _scan_group(version.raw, low, len(low), high, len(high), flags, limit, group, raw)
+    if failed:
+        check(failed)
+    found: Pairs = loads(ffi.buffer(raw.data, raw.size))
+    if raw.capacity <= _KEPT_MAX:
+        _buffers.append(buffer)
+    return found
+
+
+def scan_many(
+    moment: Moment,
+    ranges: Sequence[tuple[bytes, bytes]],
+    limit: int,
+    group: int,
+    reverse: bool,
+) -> list[Pairs]:
+    """The first live pairs of each range, or the last; see `Reads.scan_many`."""
+    found = _scan_tables(moment.version, ranges, limit, group, reverse)
+    if moment.views and ranges:
+        newer = _Keys(moment.views, min(low for low, _ in ranges), max(high for _, high in ranges))
+        for place, (low, high) in enumerate(ranges):
+            if newer.any_between(low, high):
+                walk = Walk(moment, None, low, high, reverse, limit)
+                found[place] = _first_group(Scan(walk), group)
+    return found
+
+
+def _scan_tables(
+    version: Version, ranges: Sequence[tuple[bytes, bytes]], limit: int, group: int, reverse: bool
+) -> list[Pairs]:
+    bounds = list(chain.from_iterable(ranges))
+    joined, sizes = b"".join(bounds), array("I", list(map(len, bounds)))
+    buffer = Buffer()
+    check(
+        lib.oor_version_scan_many(
+            version.raw, len(ranges), joined, len(joined), ffi.from_buffer("uint32_t[]", sizes),
+            reverse, limit, group, buffer.raw,
+        )
+    )  # fmt: skip
+    found: list[Pairs] = buffer.load()
+    return found
+
+
+def _first_group(pairs: Scan, group: int) -> Pairs:
+    first = next(pairs, None)
+    if first is None:
+        return []
+    if not group:
+        return [first, *pairs]
+    head = first[0][:group]
+    if len(head) < group:
+        return [first]
+    return [first, *takewhile(lambda pair: pair[0].startswith(head), pairs)]
+
+
+class _Keys:
+    """The keys that memtables say anything of, in order."""
+
+    def __init__(self, views: Sequence[View], lower: bytes, upper: bytes) -> None:
+        found: set[bytes] = set()
+        for view in views:
+            found.update(key for key, _ in view.window(lower, upper, sys.maxsize, False))
+        self._sorted = sorted(found)
+
+    def any_between(self, lower: bytes, upper: bytes) -> bool:
+        """Whether there is one with lower <= key < upper."""
+        at = bisect_left(self._sorted, lower)
+        return at < len(self._sorted) and self._sorted[at] < upper
