@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
+#include "memory.h"
+
 enum {
     CHUNK_SIZE = 2 << 20,
     HEADER_SIZE = 64,
@@ -56,7 +58,7 @@ void oor_arena_free(oor_arena *arena) {
     pthread_mutex_destroy(&arena->lock);
     for (chunk *next, *at = arena->empty; at; at = next) {
         next = at->next;
-        free(at);
+        oor_memory_give(at, CHUNK_SIZE);
     }
     free(arena);
 }
@@ -96,7 +98,7 @@ static chunk *new_chunk(oor_arena *arena, uint32_t class_at) {
     chunk *made = arena->empty;
     if (made) {
         arena->empty = made->next;
-    } else if (!(made = aligned_alloc(CHUNK_SIZE, CHUNK_SIZE))) {
+    } else if (!(made = oor_memory_take_aligned(CHUNK_SIZE, CHUNK_SIZE))) {
         return NULL;
     }
     /* Advice only: where there are no huge pages nothing is lost. */
@@ -138,7 +140,7 @@ static void *take_slot(oor_arena *arena, uint32_t class_at) {
 void *oor_arena_take(oor_arena *arena, size_t size) {
     void *taken;
     if (size > COARSE_MAX) {
-        taken = aligned_alloc(64, (size_t)oor_round_up(size, 64));
+        taken = oor_memory_take(size);
     } else {
         pthread_mutex_lock(&arena->lock);
         taken = take_slot(arena, class_of(size));
@@ -151,7 +153,7 @@ void *oor_arena_take(oor_arena *arena, size_t size) {
 void oor_arena_give(oor_arena *arena, void *memory, size_t size) {
     if (!memory) return;
     if (size > COARSE_MAX) {
-        free(memory);
+        oor_memory_give(memory, size);
         return;
     }
     chunk *to = (chunk *)((uintptr_t)memory & ~(uintptr_t)(CHUNK_SIZE - 1));

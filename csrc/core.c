@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "memory.h"
+
 static _Thread_local oor_error last_error;
 
 const oor_error *oor_last_error(void) { return &last_error; }
@@ -68,8 +70,13 @@ oor_buffer *oor_buffer_new(void) { return calloc(1, sizeof(oor_buffer)); }
 
 void oor_buffer_free(oor_buffer *buffer) {
     if (!buffer) return;
-    free(buffer->data);
+    oor_buffer_clear(buffer);
     free(buffer);
+}
+
+void oor_buffer_clear(oor_buffer *buffer) {
+    oor_memory_give(buffer->data, buffer->capacity);
+    *buffer = (oor_buffer){0};
 }
 
 int oor_buffer_reserve(oor_buffer *buffer, size_t more) {
@@ -79,7 +86,7 @@ int oor_buffer_reserve(oor_buffer *buffer, size_t more) {
     size_t capacity = buffer->capacity + buffer->capacity / 2;
     if (capacity < buffer->size + more) capacity = buffer->size + more;
     if (capacity < 4096) capacity = 4096;
-    uint8_t *data = realloc(buffer->data, capacity);
+    uint8_t *data = oor_memory_resize(buffer->data, buffer->capacity, capacity);
     if (!data) return oor_fail(OOR_E_MEMORY, NULL, "no memory for a buffer of %zu bytes", capacity);
     buffer->data = data;
     buffer->capacity = capacity;

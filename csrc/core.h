@@ -33,6 +33,8 @@ int oor_fail_at(uint64_t segment, uint64_t offset, uint64_t first_lsn, uint64_t 
 
 /* Makes room for `more` bytes behind buffer->size: 0, or OOR_E_MEMORY. */
 int oor_buffer_reserve(oor_buffer *buffer, size_t more);
+/* Gives its memory back; it is empty then, and can be used again. */
+void oor_buffer_clear(oor_buffer *buffer);
 
 static inline uint16_t oor_load16(const uint8_t *p) {
     return (uint16_t)(p[0] | (uint16_t)(p[1] << 8));

@@ -4,8 +4,12 @@
 #include <stdlib.h>
 
 #include "codec.h"
+#include "memory.h"
 
 enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_SPARE = 8192 };
+
+/* A compaction has a cursor on each of its tables, which may be many. */
+enum { AHEAD_UNCACHED = 64 << 10 };
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
                      int uncached) {
@@ -20,10 +24,10 @@ static void let_go(oor_cursor *cursor) {
 
 void oor_cursor_clear(oor_cursor *cursor) {
     let_go(cursor);
-    free(cursor->ahead);
-    free(cursor->plain.data);
+    oor_memory_give(cursor->ahead, cursor->ahead_capacity);
+    oor_buffer_clear(&cursor->plain);
     free(cursor->offsets);
-    free(cursor->key_buffer.data);
+    oor_buffer_clear(&cursor->key_buffer);
     *cursor = (oor_cursor){0};
 }
 
@@ -40,8 +44,8 @@ static int read_ahead(oor_cursor *cursor, const oor_table *table, uint64_t want)
     size_t size = (size_t)(offsets[last + 1] - offset);
     cursor->ahead_size = 0;
     if (size > cursor->ahead_capacity) {
-        free(cursor->ahead);
-        cursor->ahead = malloc(size);
+        oor_memory_give(cursor->ahead, cursor->ahead_capacity);
+        cursor->ahead = oor_memory_take(size);
         cursor->ahead_capacity = cursor->ahead ? size : 0;
         if (!cursor->ahead)
             return oor_fail(OOR_E_MEMORY, table->path, "no memory for %zu bytes", size);
@@ -108,9 +112,9 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
                  place.offset >= cursor->ahead_offset &&
                  place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
     if (!inside) {
-        /* A compaction opens a cursor on each of its tables and then walks them one by one. */
-        uint32_t short_walk = cursor->uncached ? 8 : 32;
-        uint64_t want = cursor->walked > short_walk ? AHEAD_MAX : AHEAD_FIRST;
+        uint64_t want = cursor->uncached       ? AHEAD_UNCACHED
+                        : cursor->walked > 32 ? AHEAD_MAX
+                                              : AHEAD_FIRST;
         int rc = read_ahead(cursor, table, want);
         if (rc < 0) return rc;
     }
@@ -178,11 +182,10 @@ static int load_entry(oor_cursor *cursor) {
 /* Behind the last entry nothing is needed any more; many cursors end long before their walk. */
 static int end_walk(oor_cursor *cursor) {
     let_go(cursor);
-    free(cursor->ahead);
+    oor_memory_give(cursor->ahead, cursor->ahead_capacity);
     cursor->ahead = NULL;
     cursor->ahead_size = cursor->ahead_capacity = 0;
-    free(cursor->plain.data);
-    cursor->plain = (oor_buffer){0};
+    oor_buffer_clear(&cursor->plain);
     return 0;
 }
 

@@ -12,7 +12,7 @@ int oor_heap_init(oor_heap *heap, uint32_t capacity, int reverse) {
 
 void oor_heap_clear(oor_heap *heap) {
     free(heap->items);
-    free(heap->key.data);
+    oor_buffer_clear(&heap->key);
     *heap = (oor_heap){0};
 }
 

@@ -133,8 +133,7 @@ size_t oor_trace_allowed(const oor_event *e, size_t size) {
 
 static void clear(void) {
     oor_trace_forget_all();
-    free(events.data);
-    memset(&events, 0, sizeof events);
+    oor_buffer_clear(&events);
     memset(&fault, 0, sizeof fault);
     event_count = 0;
     clock_now = 0;

@@ -175,7 +175,7 @@ void oor_merge_free(oor_merge *merge) {
     free(merge->cursors);
     oor_heap_clear(&merge->heap);
     clear_window(&merge->newer);
-    free(merge->bound.data);
+    oor_buffer_clear(&merge->bound);
     oor_version_free(merge->version);
     free(merge);
 }

@@ -57,6 +57,10 @@ const oor_error *oor_last_error(void);
 /* 1 when asserts are alive in this build: they must be, in every build. */
 int oor_asserts_alive(void);
 
+/* Gives what malloc keeps of freed memory back to the system (memory.c); a few ms.  For the end of
+ * work that took much of it. */
+void oor_memory_trim(void);
+
 /* ---- buffers (core.c): bytes that C fills and the caller reads ------------------------------- */
 
 typedef struct {

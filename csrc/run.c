@@ -2,11 +2,13 @@
 #include <stdlib.h>
 
 #include "build.h"
+#include "memory.h"
 #include "sort.h"
 
 /* What one oor_run_add brought. */
 typedef struct chunk {
     struct chunk *next;
+    size_t size; /* of all of it */
     uint8_t data[]; /* keys, then values */
 } chunk;
 
@@ -35,10 +37,10 @@ void oor_run_free(oor_run *run) {
     if (!run) return;
     for (chunk *next, *at = run->chunks; at; at = next) {
         next = at->next;
-        free(at);
+        oor_memory_give(at, at->size);
     }
-    free(run->pairs);
-    free(run->keys.data);
+    oor_memory_give(run->pairs, run->capacity * sizeof *run->pairs);
+    oor_buffer_clear(&run->keys);
     free(run);
 }
 
@@ -47,7 +49,8 @@ static int reserve_pairs(oor_run *run, uint64_t more) {
     if (more > UINT32_MAX - run->count)
         return oor_fail(OOR_E_LIMIT, NULL, "a run takes %u pairs at most", UINT32_MAX);
     size_t capacity = run->count + more + run->capacity / 2;
-    pair *pairs = realloc(run->pairs, capacity * sizeof *pairs);
+    size_t size = run->capacity * sizeof *run->pairs;
+    pair *pairs = oor_memory_resize(run->pairs, size, capacity * sizeof *pairs);
     if (!pairs) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu pairs", capacity);
     run->pairs = pairs;
     run->capacity = capacity;
@@ -60,10 +63,11 @@ int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_s
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc >= 0) rc = reserve_pairs(run, count);
     if (rc < 0) return rc;
-    chunk *added = malloc(sizeof *added + keys_size + values_size);
-    if (!added)
-        return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", keys_size + values_size);
+    size_t size = sizeof(chunk) + keys_size + values_size;
+    chunk *added = oor_memory_take(size);
+    if (!added) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", size);
     added->next = run->chunks;
+    added->size = size;
     run->chunks = added;
     if (keys_size) memcpy(added->data, keys, keys_size);
     if (values_size) memcpy(added->data + keys_size, values, values_size);
@@ -76,8 +80,10 @@ int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_s
     return 0;
 }
 
+static size_t refs_size(const oor_run *run) { return run->count * 2 * sizeof(oor_key_ref); }
+
 static oor_key_ref *sorted_refs(const oor_run *run) {
-    oor_key_ref *refs = malloc(run->count * 2 * sizeof *refs);
+    oor_key_ref *refs = oor_memory_take(refs_size(run));
     if (!refs) {
         oor_fail(OOR_E_MEMORY, NULL, "no memory to sort %zu pairs", run->count);
         return NULL;
@@ -117,6 +123,6 @@ int oor_run_write(oor_run *run, const char *path, uint64_t number, const oor_tab
     if (rc >= 0) rc = oor_builder_finish(builder, first_lsn, last_lsn, out);
     if (rc >= 0) rc = keep_keys(run, out);
     oor_builder_free(builder);
-    free(refs);
+    oor_memory_give(refs, refs_size(run));
     return rc;
 }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "codec.h"
+#include "memory.h"
 #include "table.h"
 
 enum { WRITE_SIZE = 1 << 20 };
@@ -78,11 +79,11 @@ void oor_builder_free(oor_builder *builder) {
     /* Open only after a failure, which was reported; the file is given up. */
     if (builder->fd >= 0) oor_io_close(builder->fd, builder->path);
     oor_packer_free(builder->packer);
-    free(builder->out.data);
-    free(builder->index.data);
-    free(builder->hashes);
-    free(builder->smallest.data);
-    free(builder->largest.data);
+    oor_buffer_clear(&builder->out);
+    oor_buffer_clear(&builder->index);
+    oor_memory_give(builder->hashes, builder->hashes_capacity * sizeof *builder->hashes);
+    oor_buffer_clear(&builder->smallest);
+    oor_buffer_clear(&builder->largest);
     free(builder->path);
     free(builder);
 }
@@ -165,7 +166,9 @@ static int end_block(oor_builder *builder) {
 static int add_hash(oor_builder *builder, uint64_t hash) {
     if (builder->hash_count == builder->hashes_capacity) {
         size_t capacity = builder->hashes_capacity ? builder->hashes_capacity * 2 : 4096;
-        uint64_t *hashes = realloc(builder->hashes, capacity * sizeof *hashes);
+        uint64_t *hashes =
+            oor_memory_resize(builder->hashes, builder->hashes_capacity * sizeof *hashes,
+                              capacity * sizeof *hashes);
         if (!hashes)
             return oor_fail(OOR_E_MEMORY, builder->path, "no memory for %zu hashes", capacity);
         builder->hashes = hashes;

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 
 #include "codec.h"
+#include "memory.h"
 
 static int damaged(const oor_table *table, const char *what) {
     return oor_fail(OOR_E_CORRUPT, table->path, "%s", what);
@@ -90,7 +91,7 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
 /* Reads one pinned section whole and verifies it; *out is freed with the table. */
 static int read_section(oor_table *table, uint64_t offset, uint64_t size, uint8_t **out,
                         size_t *payload) {
-    *out = aligned_alloc(OOR_FILTER_LINE, (size_t)oor_round_up(size ? size : 1, OOR_FILTER_LINE));
+    *out = oor_memory_take((size_t)size);
     if (!*out) return no_memory(table, size);
     int rc = read_whole(table, *out, (size_t)size, offset);
     oor_place place = {table->path, table->props.number, offset};
@@ -143,14 +144,19 @@ static int open_props(oor_table *table) {
     return open_codec(table, p);
 }
 
+static size_t index_size(uint32_t count) {
+    return ((size_t)count * 3 + 1) * sizeof(uint64_t) + (size_t)count * sizeof(uint32_t);
+}
+
 static int alloc_index(oor_table *table, uint32_t count) {
     /* Prefixes in one piece with the slots: a lookup touches both, nobody else either. */
-    table->prefixes = aligned_alloc(64, (size_t)oor_round_up((uint64_t)count * 8, 64));
-    table->slots = calloc(count, sizeof *table->slots);
-    table->fences = malloc((size_t)count * sizeof *table->fences);
-    table->offsets = malloc(((size_t)count + 1) * sizeof *table->offsets);
-    if (!table->prefixes || !table->slots || !table->fences || !table->offsets)
-        return no_memory(table, (uint64_t)count * 28);
+    uint64_t *words = oor_memory_take(index_size(count));
+    if (!words) return no_memory(table, index_size(count));
+    table->prefixes = words;
+    table->slots = (oor_slot *)(words + count);
+    table->offsets = words + 2 * (size_t)count;
+    table->fences = (uint32_t *)(table->offsets + count + 1);
+    for (uint32_t i = 0; i < count; i++) atomic_init(&table->slots[i], 0);
     return 0;
 }
 
@@ -257,7 +263,7 @@ int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64
     }
     table->cache = cache;
     table->pinned = table->filter_section_size + table->index_section_size +
-                    table->props_section_size + (uint64_t)table->block_count * 28 + sizeof *table;
+                    table->props_section_size + index_size(table->block_count) + sizeof *table;
     oor_cache_hold(cache);
     oor_cache_pin(cache, (int64_t)table->pinned);
     *out = table;
@@ -275,13 +281,10 @@ void oor_table_release(oor_table *table) {
     }
     /* Opened to read: a failing close loses nothing. */
     if (table->fd >= 0) oor_io_close(table->fd, table->path);
-    free(table->prefixes);
-    free(table->slots);
-    free(table->fences);
-    free(table->offsets);
-    free(table->filter_section);
-    free(table->index_section);
-    free(table->props_section);
+    oor_memory_give(table->prefixes, index_size(table->block_count));
+    oor_memory_give(table->filter_section, table->filter_section_size);
+    oor_memory_give(table->index_section, table->index_section_size);
+    oor_memory_give(table->props_section, table->props_section_size);
     free(table->path);
     free(table);
 }

@@ -124,7 +124,7 @@ int oor_table_verify(oor_table *table) {
     if (rc >= 0) rc = verify_section(table, table->props_offset, table->props_section_size, &sums);
     if (rc >= 0) rc = verify_footer(table);
     if (rc >= 0) rc = check_sums(table, &sums);
-    free(sums.last_key.data);
+    oor_buffer_clear(&sums.last_key);
     return rc;
 }
 

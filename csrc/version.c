@@ -259,7 +259,7 @@ int64_t oor_version_get_many(const oor_version *version, uint64_t count, const u
     }
     if (rc >= 0) rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc >= 0) oor_pickle_raw(out, "e.", 2);
-    free(work->arena.data);
+    oor_buffer_clear(&work->arena);
     free(work);
     return rc < 0 ? rc : total;
 }

@@ -196,6 +196,8 @@ class Compactor:
             with self._ended:
                 self._running.remove(running)
                 self._ended.notify_all()
+            if running.job.rewrites:
+                native.trim()
 
     def _run(self, running: Running, version: Version) -> None:
         """Merge, install, and only then remove what the merge replaced."""

@@ -121,6 +121,7 @@ def flush_oldest(state: State) -> TableMeta | None:
         # Its memory is wanted back before the log has been cut, which may take a while.
         del immutables, memtable
         state.cut_log()
+        native.trim()
         return meta
 
 

@@ -95,6 +95,14 @@ def owned(pointer: Any, free: Any, size: int = 0) -> Any:
     return ffi.gc(pointer, free, size)
 
 
+def trim() -> None:
+    """Give back to the system what malloc keeps of memory that was freed. A few ms, in C.
+
+    A flush and a compaction leave holes of many MiB between what lives on.
+    """
+    lib.oor_memory_trim()
+
+
 class Buffer:
     """Memory that C fills and Python reads; reused from call to call by one thread at a time."""
 
