@@ -11,7 +11,7 @@ BUILD  := build/dev
 C_SIDE   := $(wildcard csrc/*.c csrc/*.h csrc/*.py) CMakeLists.txt pyproject.toml
 MESSAGES := --quiet --disable-pip-version-check
 
-.PHONY: check counters kernels bench-compare bench-proof longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
+.PHONY: memory check counters kernels bench-compare bench-proof longlife mutants sanitize bytes coverage reliability classes red fuzz kill-million explore demo test criteria lint bench venv clean
 
 demo: $(VENV)/installed
 	@$(BIN)/oor demo
@@ -89,6 +89,10 @@ bench-compare: $(VENV)/installed
 # The comparison itself: this tree passes against BASE, and each planted fault is told by name.
 bench-proof: $(VENV)/installed
 	@$(BIN)/python -m bench.revisions $(or $(BASE),HEAD~1) --prove --rounds $(or $(ROUNDS),5)
+
+# The memory of a process through which 3,000,000 records go: half a minute.
+memory: $(VENV)/test-tools
+	@OOR_MEMORY_RECORDS=$(or $(N),3000000) $(BIN)/python -m pytest -q tests/test_memory.py
 
 # Millions of sets, then an hour of updates in five minutes, beside RocksDB.
 longlife: $(VENV)/bench-tools

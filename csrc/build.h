@@ -22,6 +22,8 @@ int oor_builder_add(oor_builder *builder, const uint8_t *key, uint32_t key_size,
                     const uint8_t *value, uint32_t value_size);
 /* Bytes of data blocks so far. */
 uint64_t oor_builder_size(const oor_builder *builder);
+/* Bytes of keys and values so far, as they were before blocks were packed. */
+uint64_t oor_builder_content(const oor_builder *builder);
 /* Writes filter, index, properties and footer; syncs; closes.  Keys in *out are the builder's. */
 int oor_builder_finish(oor_builder *builder, uint64_t first_lsn, uint64_t last_lsn,
                        oor_table_props *out);

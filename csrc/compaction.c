@@ -13,6 +13,10 @@
 
 enum { CANCEL_CHECK_ENTRIES = 256 };
 
+/* What is packed to less than a third counts as a third: a table that is written or open takes
+ * memory for each of its keys, however small its file. */
+enum { CONTENT_FACTOR = 3 };
+
 struct oor_compaction {
     oor_table **inputs;
     uint32_t input_count;
@@ -160,6 +164,8 @@ static int is_at_end(oor_compaction *work, const oor_compaction_limits *limits) 
         return 0;
     }
     uint64_t size = oor_builder_size(work->builder);
+    uint64_t content = oor_builder_content(work->builder);
+    if (content / CONTENT_FACTOR > size) size = content / CONTENT_FACTOR;
     return size >= limits->size_max ||
            (crossed && (size >= limits->size_max / 2 || work->next_crossed > limits->overlap_max));
 }

@@ -112,7 +112,7 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
                  place.offset >= cursor->ahead_offset &&
                  place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
     if (!inside) {
-        uint64_t want = cursor->uncached       ? AHEAD_UNCACHED
+        uint64_t want = cursor->uncached      ? AHEAD_UNCACHED
                         : cursor->walked > 32 ? AHEAD_MAX
                                               : AHEAD_FIRST;
         int rc = read_ahead(cursor, table, want);

@@ -15,7 +15,7 @@
 
 #include <stddef.h>
 
-enum { OOR_MEMORY_PAGES = 128 << 10 };
+enum { OOR_MEMORY_PAGES = 64 << 10 };
 
 /* NULL: no memory; no error is set. */
 void *oor_memory_take(size_t size);

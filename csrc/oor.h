@@ -650,7 +650,9 @@ typedef struct {
 
 /* Where outputs end, and a call. */
 typedef struct {
-    uint64_t size_max;      /* an output ends when its blocks take so many bytes */
+    /* An output ends when its blocks take so many bytes, or three times as many before they were
+     * packed. */
+    uint64_t size_max;
     uint64_t overlap_max;   /* or when tables of more bytes in the next level lie in its range */
     uint64_t slice_entries; /* a call returns after so many keys, at least 1 */
 } oor_compaction_limits;

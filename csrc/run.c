@@ -8,7 +8,7 @@
 /* What one oor_run_add brought. */
 typedef struct chunk {
     struct chunk *next;
-    size_t size; /* of all of it */
+    size_t size;    /* of all of it */
     uint8_t data[]; /* keys, then values */
 } chunk;
 
@@ -80,10 +80,10 @@ int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_s
     return 0;
 }
 
-static size_t refs_size(const oor_run *run) { return run->count * 2 * sizeof(oor_key_ref); }
+static size_t refs_size(const oor_run *run) { return run->count * sizeof(oor_key_ref); }
 
 static oor_key_ref *sorted_refs(const oor_run *run) {
-    oor_key_ref *refs = oor_memory_take(refs_size(run));
+    oor_key_ref *refs = oor_memory_take(2 * refs_size(run));
     if (!refs) {
         oor_fail(OOR_E_MEMORY, NULL, "no memory to sort %zu pairs", run->count);
         return NULL;
@@ -91,7 +91,7 @@ static oor_key_ref *sorted_refs(const oor_run *run) {
     for (size_t i = 0; i < run->count; i++)
         refs[i] = (oor_key_ref){0, run->pairs[i].key, run->pairs[i].key_size, (uint32_t)i};
     oor_sort_keys(refs, refs + run->count, run->count);
-    return refs;
+    return oor_memory_resize(refs, 2 * refs_size(run), refs_size(run));
 }
 
 /* The builder's keys go with it; the caller's last longer. */

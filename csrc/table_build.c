@@ -11,7 +11,7 @@
 #include "memory.h"
 #include "table.h"
 
-enum { WRITE_SIZE = 1 << 20 };
+enum { WRITE_SIZE = 256 << 10 };
 
 struct oor_builder {
     char *path;
@@ -92,6 +92,10 @@ uint64_t oor_builder_size(const oor_builder *builder) {
     return builder->written + builder->out.size;
 }
 
+uint64_t oor_builder_content(const oor_builder *builder) {
+    return builder->props.key_bytes + builder->props.value_bytes;
+}
+
 /* Sends whole multiples of WRITE_SIZE, or with `all` everything. */
 static int write_out(oor_builder *builder, int all) {
     oor_buffer *out = &builder->out;
@@ -166,9 +170,8 @@ static int end_block(oor_builder *builder) {
 static int add_hash(oor_builder *builder, uint64_t hash) {
     if (builder->hash_count == builder->hashes_capacity) {
         size_t capacity = builder->hashes_capacity ? builder->hashes_capacity * 2 : 4096;
-        uint64_t *hashes =
-            oor_memory_resize(builder->hashes, builder->hashes_capacity * sizeof *hashes,
-                              capacity * sizeof *hashes);
+        uint64_t *hashes = oor_memory_resize(
+            builder->hashes, builder->hashes_capacity * sizeof *hashes, capacity * sizeof *hashes);
         if (!hashes)
             return oor_fail(OOR_E_MEMORY, builder->path, "no memory for %zu hashes", capacity);
         builder->hashes = hashes;

@@ -96,6 +96,8 @@ def flush_oldest(state: State) -> TableMeta | None:
             return None
         state.check_not_failed()
         memtable = immutables[-1]
+        # For as long as it takes to write them, its pairs are in memory twice.
+        native.trim()
         try:
             # The tables never know more than the log: recovery may rely on it.
             state.log.sync(memtable.last_lsn)

@@ -78,7 +78,8 @@ class Options:
     begin with the same so many bytes skips tables that have none; 0: not. For stores whose keys
     begin with a number that scans ask for."""
     table_bytes: int = 32 * MIB
-    """Size at which a compaction begins another output table."""
+    """Size at which a compaction begins another output table; or three times as much before blocks
+    were packed."""
     compression: str | tuple[str, ...] = "zstd"
     """How blocks of tables are packed: "zstd", "lz4" or "none", in level 1 and below; tables of
     level 0, which live shortly, are not. A tuple names the codec of each level from 0 on, the last

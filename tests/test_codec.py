@@ -25,6 +25,7 @@ from support.tables import (
 
 import oor
 from oor import codec
+from oor.compaction import CompactionOptions, Job, Running, run
 from oor.errors import CodecError, CorruptionError, FormatError, OorError
 from oor.iterator import scan
 from oor.table import Table, TableOptions
@@ -359,3 +360,16 @@ def test_unpacking_needs_the_library_only_of_tables_that_are_packed(store):
     """CodecError is a FormatError: who catches that catches both."""
     assert issubclass(CodecError, FormatError) and issubclass(CodecError, OorError)
     assert isinstance(store.table(repetitive(), TableOptions()), Table)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_that_pack_to_next_to_nothing_are_cut_by_what_they_hold(store, name):
+    """Memory of a table that is written, or open, grows with its keys and not with its file."""
+    model = {b"%06d" % i: bytes(100) for i in range(20_000)}
+    version = Version([[store.table(model)]])
+    options = CompactionOptions(table_bytes=64 << 10, tables=(shape(name),))
+    edit = run(Running(Job(tuple(version.tables()), 1)), version, store.directory, store.number,
+               options)  # fmt: skip
+    assert sum(meta.entries for _, meta in edit.add) == len(model)
+    assert max(meta.entries for _, meta in edit.add) * 106 < 3 * (64 << 10) + 4096
+    assert max(meta.size for _, meta in edit.add) < 64 << 10
