@@ -18,6 +18,7 @@ from oor import names, native
 from oor.errors import CorruptionError, LimitError, StorageError
 from oor.flush import flush_all
 from oor.manifest import Manifest, ManifestState
+from oor.pins import Moment, Pins, Work
 from oor.state import State, now
 from oor.table import TableMeta
 from oor.verify import verify
@@ -48,7 +49,7 @@ class Backup:
     seconds: float
 
 
-def backup(state: State, target: str, *, verified: bool = True) -> Backup:
+def backup(state: State, target: str, pins: Pins, *, verified: bool = True) -> Backup:
     """Make a backup of everything that was committed before the call under the name `target`.
 
     Writers and readers go on; tables that a compaction replaces meanwhile keep their names until
@@ -62,10 +63,11 @@ def backup(state: State, target: str, *, verified: bool = True) -> Backup:
     flush_all(state)
     partial = target + PARTIAL
     _clear(partial)
-    metas, last_lsn, copied = _take_tables(state, partial)
-    _write_manifest(state, partial, metas, last_lsn)
-    if verified:
-        _verify(partial)
+    with Work("backup", pins) as work:
+        metas, last_lsn, copied = _take_tables(state, partial, work)
+        _write_manifest(state, partial, metas, last_lsn)
+        if verified:
+            _verify(partial)
     native.rename(partial, target)
     native.sync_dir(os.path.dirname(target))
     tables = [meta for _, meta in metas.values()]
@@ -103,7 +105,9 @@ def _clear(partial: str) -> None:
         native.unlink(os.path.join(partial, name))
 
 
-def _take_tables(state: State, partial: str) -> tuple[dict[int, tuple[int, TableMeta]], int, int]:
+def _take_tables(
+    state: State, partial: str, work: Work
+) -> tuple[dict[int, tuple[int, TableMeta]], int, int]:
     """Number -> (level, meta) of the tables that now have a second name or a copy in `partial`, the
     LSN up to which they hold everything, and the bytes that were copied."""
     metas: dict[int, tuple[int, TableMeta]] = {}
@@ -113,6 +117,7 @@ def _take_tables(state: State, partial: str) -> tuple[dict[int, tuple[int, Table
         with state.table_names:
             with state.lock:
                 version, last_lsn = state.view.version, state.flushed_lsn
+            work.hold(Moment(version, (), last_lsn))
             for level, tables in enumerate(version.levels):
                 for table in tables:
                     number = table.meta.number

@@ -30,12 +30,12 @@ from oor.lock import StoreLock
 from oor.manners import MutableManners
 from oor.native import Columns
 from oor.options import Durability, Options, durability_of
-from oor.pins import Pins
+from oor.pins import Pin, Pins, pins_of_store
 from oor.put import Puts
 from oor.reader import ReadOnlyDB
 from oor.recovery import RecoveryReport, no_store, recover
 from oor.snapshot import View
-from oor.state import State
+from oor.state import State, now
 from oor.stats import Stats, read_stats
 from oor.table import BlockCache
 from oor.version import Version, VersionEdit
@@ -237,7 +237,7 @@ class DB(Handle, Puts, MutableManners):
         table is damaged, DiskFullError, StorageError; nothing is under the name then.
         """
         self._state.check_writable()
-        return backup(self._state, os.fspath(target), verified=verified)
+        return backup(self._state, os.fspath(target), self._pins, verified=verified)
 
     def compact(self, start: BytesLike | None = None, stop: BytesLike | None = None) -> int:
         """Flush, then compact the keys with start <= key < stop, by default all of them.
@@ -275,6 +275,26 @@ class DB(Handle, Puts, MutableManners):
         """
         self._state.check_readable()
         return self._background.compactor.cancel()
+
+    def pins(self) -> list[Pin]:
+        """What keeps segments, tables and memory: views that somebody has taken, then the store.
+
+        Each segment and table that is there is in one of them, but for those that are being made or
+        removed, and those kept for reuse. Oldest first. Cost: a look at every table.
+        """
+        state = self._state
+        taken = super().pins()
+        with state.manifest_lock, state.lock:
+            view = state.view
+            at = now()
+            own = pins_of_store(
+                view.version,
+                view.memtables(),
+                state.log.segments(),
+                (state.manifest.state.log_start, state.flushed_lsn),
+                (at - state.flushed_at, at - state.edited_at),
+            )
+        return [*taken, *own]
 
     def stats(self) -> Stats:
         """What the store holds and has done."""

@@ -8,6 +8,7 @@ ever being scanned.
 from __future__ import annotations
 
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterable
 from itertools import chain, islice, repeat
@@ -84,7 +85,7 @@ class Memtable:
 
     __slots__ = (
         "__weakref__", "_newest", "_order", "_order_lock", "_ordered",
-        "data", "first_lsn", "last_lsn", "note", "size",
+        "data", "first_lsn", "last_lsn", "note", "since", "size",
     )  # fmt: skip
 
     def __init__(self, first_lsn: int) -> None:
@@ -93,6 +94,8 @@ class Memtable:
         self.first_lsn = first_lsn
         """Every mutation in here has this LSN or a higher one."""
         self.last_lsn = first_lsn - 1
+        self.since = time.monotonic()
+        """When it was made."""
         self.note: Callable[[Iterable[bytes | Absent | None]], None] | None = None
         """Called with a key and what it holds before it is overwritten; None: there is no view."""
         self._newest: weakref.ref[_Saved] | None = None

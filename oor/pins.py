@@ -18,6 +18,7 @@ from itertools import pairwise
 from typing import Protocol
 
 from oor.errors import OorError
+from oor.log import Segment
 from oor.memtable import Memtable, MemtableView
 from oor.version import Version
 
@@ -26,12 +27,18 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """One snapshot or scan that keeps a view of the store alive. Sizes are bytes."""
+    """One reason why segments, tables and memtables are still there. Sizes are bytes.
+
+    What has no pin but "version" or "redo" is simply in use: the tables that the manifest names,
+    and the log from where a recovery would start.
+    """
 
     owner: str
-    """"snapshot" or "scan"."""
-    thread: str
-    """The name of the thread that made it."""
+    """"snapshot", "scan" or "backup": a view that somebody has taken. "memtable": what is not in
+    tables yet, and so the log that has it. "redo": where recovery would start. "version": the live
+    tables."""
+    thread: str | None
+    """The name of the thread that made it; None unless it is a view."""
     site: str | None
     """file:line of the caller that made it; None unless the store was opened with
     pin_sites=True.
@@ -39,13 +46,21 @@ class Pin:
     age: float
     """Seconds since it was made."""
     lsn: int
-    """It shows the mutations up to this LSN."""
+    """It shows, or is, the mutations up to this LSN."""
     table_bytes: int
     """Files of the tables that it reads."""
     memtable_bytes: int
     """Memtables that it reads, and values that were overwritten since and are kept for it."""
     kept_bytes: int
-    """Of both, what the store itself no longer uses: it would be free without pins."""
+    """What would be free without it: of a view, what the store itself no longer uses; of a
+    memtable, segments that hold nothing newer, and would go with those before them when it is
+    flushed."""
+    log_bytes: int = 0
+    """Segments that it needs."""
+    segments: tuple[int, ...] = ()
+    """Their numbers."""
+    tables: tuple[int, ...] = ()
+    """The numbers of the tables that it needs."""
 
 
 class Moment:
@@ -90,8 +105,36 @@ class Pinned:
         self.site = _caller() if sites else None
 
 
+class Work:
+    """The pin of work under way, as long as its `with` lasts."""
+
+    __slots__ = ("__weakref__", "_owner", "_pins", "pinned")
+
+    def __init__(self, owner: str, pins: Pins) -> None:
+        self._owner = owner
+        self._pins = pins
+        self.pinned: Pinned | None = None
+
+    def hold(self, moment: Moment) -> None:
+        """Say what the work needs from now on."""
+        self.pinned = Pinned(self._owner, moment, self._pins.sites)
+
+    def end(self, error: OorError) -> None:
+        """Nothing: the work finds out by itself that the store is closed."""
+
+    def __enter__(self) -> Work:
+        self._pins.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.pinned = None
+
+
 class Pins:
-    """The pins of one open store. Threads: any; adding is one step for the interpreter."""
+    """The views that keep parts of one open store.
+
+    Threads: any; adding is one step for the interpreter.
+    """
 
     __slots__ = ("_live", "sites")
 
@@ -154,7 +197,61 @@ def _measure(
         table_bytes=table_bytes,
         memtable_bytes=memtable_bytes,
         kept_bytes=kept_bytes,
+        tables=tuple(sorted(pinned.moment.version.table_numbers())),
     )
+
+
+def pins_of_store(
+    version: Version,
+    memtables: Sequence[Memtable],
+    segments: Sequence[Segment],
+    redo: tuple[int, int],
+    ages: tuple[float, float],
+) -> list[Pin]:
+    """Why the store itself needs its segments and tables, oldest first.
+
+    `redo` is the first segment that recovery would read and the LSN behind which, `ages` for how
+    long that and the version have been in force.
+    """
+    log_start, flushed_lsn = redo
+    redo_age, version_age = ages
+    needed = [segment for segment in segments if segment.number >= log_start]
+    tables = list(version.tables())
+    pins = [
+        _own("version", version_age, flushed_lsn, (), table_bytes=sum(t.meta.size for t in tables),
+             tables=tuple(sorted(t.meta.number for t in tables))),
+        _own("redo", redo_age, flushed_lsn, needed),
+    ]  # fmt: skip
+    now = time.monotonic()
+    for memtable in memtables:
+        first, last = memtable.first_lsn, memtable.last_lsn
+        if not memtable:
+            continue
+        # The current segment has no last LSN yet.
+        holding = [s for s in segments if s.first_lsn <= last and (s.last_lsn or last) >= first]
+        closed = [s.size for s in holding if 0 < s.last_lsn <= last]
+        pins.append(_own("memtable", now - memtable.since, last, holding,
+                         memtable_bytes=memtable.size, kept_bytes=sum(closed)))  # fmt: skip
+    return sorted(pins, key=lambda pin: -pin.age)
+
+
+def _own(
+    owner: str,
+    age: float,
+    lsn: int,
+    segments: Sequence[Segment],
+    *,
+    tables: tuple[int, ...] = (),
+    table_bytes: int = 0,
+    memtable_bytes: int = 0,
+    kept_bytes: int = 0,
+) -> Pin:
+    return Pin(
+        owner=owner, thread=None, site=None, age=age, lsn=lsn, table_bytes=table_bytes,
+        memtable_bytes=memtable_bytes, kept_bytes=kept_bytes, tables=tables,
+        segments=tuple(segment.number for segment in segments),
+        log_bytes=sum(segment.size for segment in segments),
+    )  # fmt: skip
 
 
 def _caller() -> str | None:

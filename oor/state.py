@@ -67,6 +67,8 @@ class State:
         self.sealed = False
         """Whether no edit may follow any more; under the manifest lock."""
         self.flushed_lsn = manifest.state.flushed_lsn
+        self.flushed_at = self.edited_at = now()
+        """When `flushed_lsn` and the version became what they are."""
         self.wal = log.raw
         """The log's C object, for `oor.put`."""
         self.easy = options.durability is not Durability.SYNC
@@ -250,6 +252,9 @@ class State:
                     self.flush_bytes += sum(meta.size for _, meta in edit.add)
                     self.flushed_payload += flushed.payload()
                 self.view = View(view.active, immutables, version)
+                self.edited_at = now()
+                if self.manifest.state.flushed_lsn > self.flushed_lsn:
+                    self.flushed_at = self.edited_at
                 self.flushed_lsn = self.manifest.state.flushed_lsn
                 self.disk_full = None
                 self.update_hindered()
