@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 from oor.errors import LimitError
@@ -27,7 +28,8 @@ _MICROSECOND = timedelta(microseconds=1)
 _SKIP_AFTER = 64
 _OBJECT_SIZE = 5
 _MOMENT_SIZE = 13
-_CHUNK = 4096
+_CHUNK = 2048
+_THREADS = 2
 _NO_SOURCE = bytes(2)
 _NEWEST_MOMENT: Any = {"limit": 2**31, "group": _MOMENT_SIZE, "reverse": True}
 """Of a range, as `scan_many` takes it: all sets of the newest epoch."""
@@ -164,21 +166,31 @@ class Questions(abc.ABC):
     def catalogue_at(self, moment: Moment, *, prefer: Sequence[str] = ()) -> Iterator[ElementSet]:
         """Of every object the set that `at` gives, by falling catalog number, from one snapshot.
 
-        Objects whose first epoch is later are not among them. Cost: about 6 us an object, and with
-        `prefer` a scan of the object's history at the most.
+        Objects whose first epoch is later are not among them. Cost: about 10 us an object, on two
+        threads; with `prefer` a scan of the object's history at the most.
         """
-        limit = microseconds(moment)
+        past = keys.moment_start(0, microseconds(moment) + 1)[_OBJECT_SIZE:]
         with self._pinned() as reader:
             pairs = self._newest_pairs(reader)
             pairs.reverse()
-            for at in range(0, len(pairs), _CHUNK):
-                part = pairs[at : at + _CHUNK]
-                late = [key for key, _ in part if prefer or _epoch_us(key) > limit]
-                answers = iter(self._newest_many(reader, late, limit, prefer))
-                for pair in part:
-                    found = next(answers) if prefer or _epoch_us(pair[0]) > limit else pair
+            if prefer or self._accept is not None:
+                for key, _ in pairs:
+                    stop = (
+                        key[:_OBJECT_SIZE] + past if past else keys.object_start(_number(key) + 1)
+                    )
+                    found = self._newest(reader, _number(key), stop, prefer)
                     if found is not None:
                         yield self._elset(*found)
+                return
+            late = [key for key, _ in pairs if past and key[_OBJECT_SIZE:_MOMENT_SIZE] >= past]
+            before = self._newest_before(reader, late, past)
+            for pair in pairs:
+                if past and pair[0][_OBJECT_SIZE:_MOMENT_SIZE] >= past:
+                    earlier = next(before)
+                    if earlier:
+                        yield self._elset(*_in_force(earlier))
+                else:
+                    yield self._elset(*pair)
 
     def elements(self) -> Iterator[ElementSet]:
         """Every set of the registry, by catalog number and epoch, from one snapshot."""
@@ -241,20 +253,25 @@ class Questions(abc.ABC):
             return max(best.values(), key=_place, default=None)
         return _first_moment(self._accepted(reader.scan(start, stop, reverse=True)))
 
-    def _newest_many(
-        self, reader: Reader, objects: Sequence[bytes], limit: int, prefer: Sequence[str]
-    ) -> Iterator[Pair | None]:
-        """Of each object, named by a key of one of its sets, the newest pair up to the epoch."""
-        numbers = [_number(key) for key in objects]
-        stops = [keys.moment_start(number, limit + 1) for number in numbers]
-        if prefer or self._accept is not None:
-            for number, stop in zip(numbers, stops, strict=True):
-                yield self._newest(reader, number, stop, prefer)
-            return
-        starts = map(keys.object_start, numbers)
-        ranges = list(zip(starts, stops, strict=True))
-        for pairs in reader.scan_many(ranges, **_NEWEST_MOMENT):
-            yield _in_force(pairs) if pairs else None
+    def _newest_before(
+        self, reader: Reader, objects: Sequence[bytes], past: bytes
+    ) -> Iterator[Sequence[Pair]]:
+        """Of each object, named by a key of one of its sets, all sets of the newest epoch before.
+
+        Nearly all of the cost is unpacking a block an object, without the interpreter's lock, so a
+        second thread halves it.
+        """
+
+        def found(part: Sequence[bytes]) -> list[list[Pair]]:
+            ranges = [(key[:_OBJECT_SIZE], key[:_OBJECT_SIZE] + past) for key in part]
+            return reader.scan_many(ranges, **_NEWEST_MOMENT)
+
+        parts = [objects[at : at + _CHUNK] for at in range(0, len(objects), _CHUNK)]
+        with ThreadPoolExecutor(_THREADS, "oor-catalogue") as pool:
+            try:
+                yield from chain.from_iterable(pool.map(found, parts))
+            finally:
+                pool.shutdown(cancel_futures=True)
 
     def _newest_by_source(
         self, reader: Reader, catalog_number: int, stop: bytes, enough: str | None
