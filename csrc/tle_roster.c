@@ -7,13 +7,15 @@
  * that is newer than every one of its object must be new.  And it is what the index of newest sets
  * is written from, at the end of a delivery:
  *
- * newest := 0x20 number:u32       -> lsn:u64 format:u8 key:23 [value]      (tle_columns.c: both)
+ * newest := 0x20 number:u32       -> lsn:u64 1:u8 key:23 | lsn:u64 2:u8 key:23 value
+ *                                    key and value: of a set, as in tle_columns.c
  *
  * Integers of keys are big-endian.  The first LSN is 0 here, and the log puts it in; that of the
  * value is the set's own.  With values at hand the newest sets of all objects are one scan. */
 #include "tle.h"
 
 enum { NEWEST_KEY_SIZE = OOR_TLE_NEWEST_KEY_SIZE };
+enum { FORMAT_WITH_VALUE = 2 };
 enum { NEWEST_VALUE_AT = OOR_TLE_RECORD_HEADER_SIZE + OOR_TLE_KEY_SIZE };
 _Static_assert((int)NEWEST_VALUE_AT + (int)OOR_TLE_NEWEST_VALUE_MAX == (int)OOR_TLE_NEWEST_ROOM,
                "the header names the room");
@@ -174,6 +176,7 @@ int64_t oor_tle_roster_changed(oor_tle_roster *roster, uint64_t *slot, uint64_t 
         oor_tle_store_big(keys + 1, object->catalog_number, 4);
         keys += NEWEST_KEY_SIZE;
         oor_tle_record_header(values);
+        if (object->value_size) values[OOR_TLE_RECORD_HEADER_SIZE - 1] = FORMAT_WITH_VALUE;
         oor_tle_write_key(&set, object->source, values + OOR_TLE_RECORD_HEADER_SIZE);
         memcpy(values + NEWEST_VALUE_AT, object->value, object->value_size);
         value_sizes[count] = NEWEST_VALUE_AT + (uint32_t)object->value_size;

@@ -15,8 +15,12 @@ from oor.registry import keys
 from oor.registry.store import Pairs, Reader
 
 INDEX_FORMAT = 1
+NEWEST_FORMAT = 2
+"""Of the record of a newest set that ends with the set's value; 1: it ends with its key."""
 _HEAD = bytes(8) + bytes([INDEX_FORMAT])
 _HEAD_SIZE = len(_HEAD)
+_KEY_END = _HEAD_SIZE + keys.KEY_SIZE
+_NEWEST_FORMATS = (INDEX_FORMAT, NEWEST_FORMAT)
 _DESIGNATOR = bytes([keys.Kind.DESIGNATOR])
 _NAME = bytes([keys.Kind.NAME])
 
@@ -24,8 +28,12 @@ _NAME = bytes([keys.Kind.NAME])
 def payload(key: bytes, value: bytes) -> bytes:
     """What a record of an index or a delivery holds. Raises FormatError for a later format."""
     if len(value) < _HEAD_SIZE or value[8] != INDEX_FORMAT:
-        raise FormatError(f"the record {key.hex()} is of a format that this build does not read")
+        raise _unread(key)
     return value[_HEAD_SIZE:]
+
+
+def _unread(key: bytes) -> FormatError:
+    return FormatError(f"the record {key.hex()} is of a format that this build does not read")
 
 
 def record(content: bytes = b"") -> bytes:
@@ -43,8 +51,9 @@ def is_open(reader: Reader) -> bool:
 
 def newest_of(name: bytes, record: bytes) -> tuple[bytes, bytes | None]:
     """The key of the newest set that a record names, and the set's value if the record has it."""
-    content = payload(name, record)
-    return content[: keys.KEY_SIZE], content[keys.KEY_SIZE :] or None
+    if len(record) < _KEY_END or record[8] not in _NEWEST_FORMATS:
+        raise _unread(name)
+    return record[_HEAD_SIZE:_KEY_END], record[_KEY_END:] or None
 
 
 def newest_sets(reader: Reader) -> tuple[list[bytes], list[bytes | None]]:
@@ -52,9 +61,15 @@ def newest_sets(reader: Reader) -> tuple[list[bytes], list[bytes | None]]:
 
     Only if not `is_open`.
     """
-    at, end = _HEAD_SIZE, _HEAD_SIZE + keys.KEY_SIZE
-    records = [value for _, value in reader.scan(prefix=keys.NEWEST_PREFIX)]
-    return [value[at:end] for value in records], [value[end:] or None for value in records]
+    at, end = _HEAD_SIZE, _KEY_END
+    names: list[bytes] = []
+    values: list[bytes | None] = []
+    for name, record in reader.scan(prefix=keys.NEWEST_PREFIX):
+        if record[8] not in _NEWEST_FORMATS:
+            raise _unread(name)
+        names.append(record[at:end])
+        values.append(record[end:] or None)
+    return names, values
 
 
 def labelled(reader: Reader, prefix: bytes) -> list[int]:

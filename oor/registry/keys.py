@@ -6,7 +6,8 @@
     open        := 0x04                                    -> lsn:u64 format:u8 id:u32
     element set := 0x10 number:u32 epoch:u64 source:u16 digest:u64
                                                             -> lsn:u64 format:u8 flags:u8 text
-    newest      := 0x20 number:u32                         -> lsn:u64 format:u8 key:23 [value]
+    newest      := 0x20 number:u32                         -> lsn:u64 1:u8 key:23
+                                                            -> lsn:u64 2:u8 key:23 value
     designator  := 0x21 text 0x00 number:u32               -> lsn:u64 format:u8
     name        := 0x22 text 0x00 number:u32               -> lsn:u64 format:u8 name
 
