@@ -82,6 +82,16 @@ kernels: $(VENV)/installed
 bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick
 
+.PHONY: bench-history bench-peers
+# oor beside its peers, appended to bench/history.jsonl: about four minutes.
+bench-history: $(VENV)/bench-tools
+	@$(BIN)/python -m bench.compare --quick --rounds $(or $(ROUNDS),7) --json build/peers.json
+	@$(BIN)/python -m bench.history build/peers.json
+
+# The same, and of its last line docs/peers.md with its plots and the README's table.
+bench-peers: bench-history
+	@$(BIN)/python -m bench.peers
+
 # This tree against BASE, built and measured in turns; fails if something takes 1.25 times as long.
 bench-compare: $(VENV)/installed
 	@$(BIN)/python -m bench.revisions $(or $(BASE),HEAD~1)
@@ -102,7 +112,12 @@ longlife: $(VENV)/bench-tools
 docs: $(VENV)/docs-tools
 	@NO_MKDOCS_2_WARNING=1 DISABLE_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --quiet --strict
 
-.PHONY: wheels docs
+.PHONY: wheels wheel docs
+# The wheel of this machine, built twice, judged and tried; needs git and objdump.
+wheel: $(VENV)/judge-tools
+	@$(BIN)/python -m tools.wheels.native $(if $(INTO),--into $(INTO))
+
+# The four of x86_64 and aarch64, glibc and musl, with trials on emulated CPUs: seven minutes.
 wheels: $(VENV)/wheel-tools
 	@$(BIN)/python -m tools.wheels
 
@@ -129,6 +144,10 @@ $(VENV)/test-tools: $(VENV)/installed
 
 $(VENV)/lint-tools: $(VENV)/test-tools
 	@$(BIN)/python -m pip install $(MESSAGES) ruff mypy clang-format==14.0.6
+	@touch $@
+
+$(VENV)/judge-tools: $(VENV)/build-tools
+	@$(BIN)/python -m pip install $(MESSAGES) abi3audit pyelftools
 	@touch $@
 
 # ziglang is 400 MB unpacked: only those who build wheels of other systems pay for it.

@@ -13,10 +13,10 @@ import oor
 from bench import registry
 from bench.records import Data, Session, Work
 from bench.stores import Oor, Store
-from oor.registry import Registry
+from oor.registry import Registry, ingest
 from oor.registry.synthetic import SyntheticCatalogue
 
-OBJECTS = 5000
+OBJECTS = 10_000
 ISSUES = 2
 SETS = SyntheticCatalogue(OBJECTS, ISSUES).set_count
 
@@ -30,23 +30,32 @@ def write_text(directory: str) -> str:
 
 
 class IngestSession(Session):
-    """A file into an empty store, again and again; opening and closing are part of it."""
+    """A file into an empty store, again and again."""
 
     def __init__(self, kind: type[Store], directory: str, data: Data) -> None:
         self._kind = kind
         self._text = write_text(directory)
         self._path = os.path.join(directory, "store")
+        self._close: Work | None = None
 
     def prepare(self, number: int) -> Work:
+        self.close()
         shutil.rmtree(self._path, ignore_errors=True)
-        return self._ingest
-
-    def _ingest(self) -> None:
         if self._kind is Oor:
-            count = registry.into_oor(self._path, self._text)
-        else:
-            count = registry.into_peer(self._kind, self._path, self._text)
+            db = oor.open(self._path, durability="interval")
+            self._close = db.close
+            return lambda: self._check(ingest(db, [self._text]).read)
+        store = self._kind(self._path, durable=False)
+        self._close = store.close
+        return lambda: self._check(registry.write_all(store, self._text))
+
+    def _check(self, count: int) -> None:
         assert count == SETS
+
+    def close(self) -> None:
+        if self._close is not None:
+            self._close()
+        self._close = None
 
 
 class LatestSession(Session):

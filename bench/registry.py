@@ -50,12 +50,18 @@ def pairs(path: str) -> Iterator[tuple[bytes, bytes]]:
 def into_peer(kind: type[Store], path: str, text: str) -> int:
     """Read the text by sgp4 and store it; returns the sets."""
     store = kind(path, durable=False)
+    count = write_all(store, text)
+    store.close()
+    return count
+
+
+def write_all(store: Store, text: str) -> int:
+    """Read the text by sgp4 and write it to an open store; returns the sets."""
     count = 0
     source = pairs(text)
     while batch := list(islice(source, BATCH)):
         store.write(batch)
         count += len(batch)
-    store.close()
     return count
 
 

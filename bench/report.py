@@ -32,12 +32,22 @@ def machine(directory: str) -> dict[str, str]:
     """What the figures depend on, and nothing that names the machine."""
     return {
         "CPUs": str(len(os.sched_getaffinity(0))),
+        "CPU": _cpu(),
         "architecture": platform.machine(),
         "kernel": platform.release().split("-")[0],
         "file system": file_system(directory),
         "Python": platform.python_version(),
         "load before the run": f"{os.getloadavg()[0]:.1f}",
     }
+
+
+def _cpu() -> str:
+    """The model, or the architecture again where none is told."""
+    with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        for line in file:
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.machine()
 
 
 def file_system(directory: str) -> str:
@@ -108,6 +118,11 @@ def as_json(run: Run) -> dict[str, Any]:
                 "what": row.what,
                 "unit": row.unit,
                 "median": {who: row.median(who) for who in row.rounds},
+                "times_oor": {
+                    who: ratio
+                    for who in row.rounds
+                    if who != "oor" and (ratio := row.ratio(who)) is not None
+                },
                 "spread": {who: row.spread(who) for who in row.rounds},
                 "rounds": row.rounds,
                 "best_peer": verdict.peer,

@@ -229,7 +229,8 @@ class LevelDB(Store):
         self._db.compact_range(start=b"\xff", stop=b"\xff")
 
     def settle(self) -> None:
-        self._db.compact_range()
+        # Without bounds plyvel flushes and merges nothing.
+        self._db.compact_range(start=b"\0", stop=b"\xff" * 16)
 
 
 class LMDB(Store):
