@@ -27,11 +27,16 @@ LIBRARIES = {
 
 def judge(wheel: Path, target: Target) -> list[str]:
     """Raise SystemExit if the wheel is not what it must be; returns what was found, in words."""
+    found = judge_content(wheel, WORK / "unpacked" / target.zig)
+    return [*found, _platform(wheel, target)]
+
+
+def judge_content(wheel: Path, folder: Path) -> list[str]:
+    """The same without the platform that its name promises; unpacks it below `folder`."""
     size = wheel.stat().st_size
     if size > SIZE_MAX:
         raise SystemExit(f"{wheel.name}: {size:,} bytes, more than {SIZE_MAX:,}")
     with zipfile.ZipFile(wheel) as archive:
-        folder = WORK / "unpacked" / target.zig
         module = Path(archive.extract(MODULE, folder))
     symbols = exported(module)
     if symbols != {"PyInit__native"}:
@@ -39,10 +44,9 @@ def judge(wheel: Path, target: Target) -> list[str]:
     foreign = needed(module) - LIBRARIES
     if foreign:
         raise SystemExit(f"{wheel.name}: needs {sorted(foreign)}")
-    if str(WORK).encode() in module.read_bytes():
+    if any(str(place).encode() in module.read_bytes() for place in (WORK, wheel.parent.parent)):
         raise SystemExit(f"{wheel.name}: holds the path of the folder that it was built in")
-    found = [f"{size / 1000:,.0f} kB", "exports PyInit__native"]
-    return [*found, _abi3(wheel), _platform(wheel, target)]
+    return [f"{size / 1000:,.0f} kB", "exports PyInit__native", _abi3(wheel)]
 
 
 def exported(module: Path) -> set[str]:

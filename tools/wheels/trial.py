@@ -28,25 +28,56 @@ def tests_alone(sdist: Path) -> Path:
     return tree
 
 
+def install(wheel: Path, environment: Path) -> tuple[Path, float]:
+    """Make an environment with nothing but the wheel in it and run the demonstration there.
+
+    Returns its Python and the seconds from nothing to the demonstration's end.
+    """
+    shutil.rmtree(environment, ignore_errors=True)
+    began = time.monotonic()
+    run([sys.executable, "-m", "venv", environment])
+    python = environment / "bin" / "python"
+    run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel])
+    run([environment / "bin" / "oor", "demo", "--rounds", "1"], cwd=environment)
+    seconds = time.monotonic() - began
+    if seconds > FIRST_DEMO_SECONDS:
+        raise SystemExit(f"{seconds:.0f} s from nothing to the end of the first demo")
+    return python, seconds
+
+
+def codecs(python: Path) -> str:
+    """Which codecs the wheel finds by the names of their libraries; none is packed into it.
+
+    SystemExit if it does not find one that the system's loader does.
+    """
+    script = (
+        "import ctypes; from oor.codec import NUMBERS, missing\n"
+        "def there(name):\n"
+        "    try: return bool(ctypes.CDLL(name))\n"
+        "    except OSError: return False\n"
+        "sonames = {'zstd': 'libzstd.so.1', 'lz4': 'liblz4.so.1'}\n"
+        "assert set(NUMBERS) == {'none', *sonames}\n"
+        "for codec, soname in sonames.items():\n"
+        "    print(codec, int(there(soname)), int(missing(codec) is None))\n"
+    )
+    rows = [line.split() for line in run([python, "-c", script], cwd=WORK.parent).splitlines()]
+    for codec, there, found in rows:
+        if there != found:
+            raise SystemExit(f"{codec}: the loader finds its library: {there}; the wheel: {found}")
+    here = [codec for codec, _, found in rows if found == "1"]
+    return f"codecs by soname: {', '.join(here) or 'none on this system'}"
+
+
 def fresh(wheel: Path, tests: Path) -> tuple[Path, list[str]]:
     """Install into an empty environment, run the demonstration, then the tests.
 
     Returns the environment's Python and what was found, in words.
     """
-    environment = WORK / "fresh"
-    shutil.rmtree(environment, ignore_errors=True)
-    began = time.monotonic()
-    run([sys.executable, "-m", "venv", environment])
-    python = environment / "bin" / "python"
+    python, seconds = install(wheel, WORK / "fresh")
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, wheel])
-    run([environment / "bin" / "oor", "demo", "--rounds", "1"], cwd=WORK)
-    seconds = time.monotonic() - began
-    if seconds > FIRST_DEMO_SECONDS:
-        raise SystemExit(f"{seconds:.0f} s from nothing to the end of the first demo")
     run([*pip, *REQUIREMENTS])
     closing = pytest(python, tests)
-    return python, [f"install and first demo {seconds:.0f} s", closing]
+    return python, [f"install and first demo {seconds:.0f} s", codecs(python), closing]
 
 
 def offline(sdist: Path) -> str:
