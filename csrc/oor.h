@@ -531,6 +531,8 @@ int oor_table_open(const char *path, uint64_t number, uint64_t file_size, uint64
                    oor_cache *cache, oor_table **out);
 void oor_table_close(oor_table *table);
 void oor_table_read_props(const oor_table *table, oor_table_props *out);
+/* The oor_codec of its packed blocks; OOR_CODEC_NONE: it has none. */
+uint32_t oor_table_codec(const oor_table *table);
 /* Reads every byte: checksums, key order, counts, filter membership. */
 int oor_table_verify(oor_table *table);
 /* The pairs of block `at` (the properties count the blocks) as a pickled dict key -> value or None:

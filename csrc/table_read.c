@@ -293,6 +293,8 @@ void oor_table_close(oor_table *table) { oor_table_release(table); }
 
 void oor_table_read_props(const oor_table *table, oor_table_props *out) { *out = table->props; }
 
+uint32_t oor_table_codec(const oor_table *table) { return table->codec; }
+
 /* Fences with the same 8 bytes: whole keys decide which is the last at or below `key`. */
 static uint32_t find_among_equals(const oor_table *table, uint32_t at, const uint8_t *key,
                                   size_t key_size) {

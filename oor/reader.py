@@ -14,11 +14,13 @@ import os
 import threading
 import time
 import weakref
+from collections import Counter
 from dataclasses import asdict
 from typing import Any, NoReturn
 
 from oor import names, native
 from oor.analysis import RecoveryPlan, analyze
+from oor.codec import NUMBERS
 from oor.errors import CorruptionError, FormatError, OorError, ReadOnlyError, StorageError
 from oor.handle import ClosedView, Handle
 from oor.log import SegmentScan
@@ -55,6 +57,13 @@ class ReadOnlyDB(Handle):
     writer, of this process or another, is not hindered and not noticed until `refresh`. Can be
     pickled: the copy opens the store anew where it is unpickled. Every write raises ReadOnlyError.
     Cost: the log above the tables is read into memory.
+
+        >>> import oor, tempfile
+        >>> path = tempfile.mkdtemp() + "/catalog.oor"
+        >>> with oor.open(path) as writer, oor.open(path, read_only=True) as reader:
+        ...     lsn = writer.put(b"25544", b"ISS (ZARYA)")
+        ...     reader.get(b"25544"), reader.refresh() == lsn, reader.get(b"25544")
+        (None, True, b'ISS (ZARYA)')
     """
 
     def __init__(self, path: str, options: Options) -> None:
@@ -74,6 +83,11 @@ class ReadOnlyDB(Handle):
         with state.lock:
             newest: int = max(state.view.active.last_lsn, state.flushed_lsn)
         return newest
+
+    def codecs(self) -> dict[str, int]:
+        """How many tables have blocks that are packed with "zstd", "lz4", or none ("none")."""
+        found = Counter(table.codec for table in self._state.view.version.tables())
+        return {name: found[number] for name, number in NUMBERS.items() if found[number]}
 
     def refresh(self) -> int:
         """Show the store as it is now, and return the LSN of the newest mutation shown.

@@ -52,6 +52,8 @@ class Survey:
     """Frames above the tables: what a recovery would read, and about what the memtable holds."""
     log_frames: int
     levels: tuple[Level, ...]
+    payload_bytes: int
+    """Keys and values of all entries of the tables."""
     manifest_edits: int
     disk_bytes: int
     damage: str | None
@@ -133,6 +135,7 @@ def _of(plan: RecoveryPlan) -> Survey:
         log_bytes=plan.redo_bytes,
         log_frames=plan.redo_frames,
         levels=tuple(levels),
+        payload_bytes=sum(m.key_bytes + m.value_bytes for _, m in state.tables.values()),
         manifest_edits=plan.manifest.lines,
         disk_bytes=_disk_bytes(plan.directory),
         damage=None if plan.problem is None else str(plan.problem),

@@ -197,6 +197,11 @@ class Table:
         return table
 
     @property
+    def codec(self) -> int:
+        """What blocks of it are packed with, a number of `oor.codec.NUMBERS`."""
+        return int(lib.oor_table_codec(self.raw))
+
+    @property
     def raw(self) -> Any:
         """The C handle; valid while this object is and has not been closed."""
         assert self._raw is not None, "a closed table was used"

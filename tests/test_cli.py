@@ -18,6 +18,7 @@ import oor
 from oor.cli import exits
 from oor.cli.app import COMMANDS, run
 from oor.cli.lab import EXPERIMENTS
+from oor.codec import missing
 from oor.verify import verify
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -230,6 +231,24 @@ def test_stat_counts_and_json_has_the_same(store, capsys):
     assert run(["stat", store, "--json"]) == exits.FINE
     content = json.loads(capsys.readouterr().out)
     assert content["last_lsn"] == content["durable_lsn"] >= content["levels"][0]["entries"] > 5
+
+
+@pytest.mark.parametrize("codec", ["none", "zstd", "lz4"])
+def test_stat_says_what_the_tables_are_packed_with_whatever_the_options_are_now(
+    codec, tmp_path, capsys
+):
+    if why := missing(codec):
+        pytest.skip(why)
+    path = str(tmp_path / "s.oor")
+    with oor.open(path, compression=codec, background=False) as db:
+        db.write({b"%04d" % n: b"the same value" * 9 for n in range(1000)})
+        db.compact()
+    assert run(["stat", path, "--json"]) == exits.FINE
+    content = json.loads(capsys.readouterr().out)
+    assert content["codecs"] == {codec: 1}
+    assert content["payload_bytes"] == 1000 * (4 + 14 * 9)
+    assert run(["stat", path]) == exits.FINE
+    assert re.search(rf"^compression +{codec} in 1 table; 127.0 KiB of keys", capsys.readouterr().out, re.M)
 
 
 def test_recover_dry_run_prints_the_plan_and_changes_nothing(tmp_path, capsys):

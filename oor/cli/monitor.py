@@ -27,18 +27,22 @@ from oor.survey import Survey, survey
 def stat(db: str, as_json: bool) -> int:
     """Show what DB holds: LSNs, log, memtable, tables by level, amplification, loss window.
 
-    Nothing is locked, recovered or written: a process may be writing to DB.
+    Nothing is locked, recovered or written: a process may be writing to DB. How its log reaches
+    the device is known to that process alone (`db.stats().sync_method`); `oor doctor` tells the
+    way that a store takes in a directory.
     """
     require_store(db)
     found = survey(db)
     with oor.open(db, read_only=True, recovery="salvage") as store:
         sources = list(Registry(store).sources().values())
+        codecs = store.codecs()
     if as_json:
-        emit(_content(found) | {"sources": sources})
+        emit(_content(found) | {"sources": sources, "codecs": codecs})
         return exits.FINE
     facts(
         [
             *picture(found),
+            ("compression", _compression(found, codecs)),
             ("checksums", f"CRC32C, {ffi.string(lib.oor_crc32c_name()).decode('ascii')}"),
             ("sources", ", ".join(sources) or "none named"),
         ]
@@ -46,6 +50,17 @@ def stat(db: str, as_json: bool) -> int:
     print()
     print_levels(found)
     return exits.FINE
+
+
+def _compression(found: Survey, codecs: dict[str, int]) -> str:
+    """What the tables are packed with, and what that is worth."""
+    if not codecs:
+        return "no table yet"
+    tables = ", ".join(f"{name} in {count(number, 'table')}" for name, number in codecs.items())
+    return (
+        f"{tables}; {size(found.payload_bytes)} of keys and values in {size(found.table_bytes)},"
+        f" filters and indexes included"
+    )
 
 
 def _content(found: Survey) -> dict[str, Any]:
