@@ -76,6 +76,14 @@ def open(path: str | os.PathLike[str], **options: Any) -> AsyncDB:
     """A store to be opened by `async with` or `await`, with the options and errors of `oor.open`.
 
     Opening recovers in a thread; the loop goes on meanwhile.
+
+        >>> import asyncio, tempfile, oor.aio
+        >>> async def main():
+        ...     async with oor.aio.open(tempfile.mkdtemp() + "/catalog.oor") as db:
+        ...         lsn = await db.put(b"25544", b"ISS (ZARYA)", durability="sync")
+        ...         return lsn, await db.get(b"25544")
+        >>> asyncio.run(main())
+        (1, b'ISS (ZARYA)')
     """
     Options.of(**options)
     return AsyncDB(os.fspath(path), options)

@@ -33,6 +33,14 @@ class WriteBatch:
 
     Later mutations of a key win over earlier ones. Not for two threads at once. Cost: a list append
     each.
+
+        >>> import oor, tempfile
+        >>> batch = oor.WriteBatch({b"25544": b"ISS (ZARYA)"})
+        >>> batch.put(b"20580", b"HST")
+        >>> batch.delete(b"25544")
+        >>> with oor.open(tempfile.mkdtemp() + "/catalog.oor") as db:
+        ...     db.write(batch), dict(db)
+        (3, {b'20580': b'HST'})
     """
 
     __slots__ = ("keys", "size", "values")

@@ -49,6 +49,14 @@ class Snapshot(Reads):
     Taking one is O(1): it pins the live tables and the memtables, and values that are overwritten
     meanwhile are kept aside for it. Safe for any thread. ClosedError after `close`, its own or the
     store's.
+
+        >>> import oor, tempfile
+        >>> with oor.open(tempfile.mkdtemp() + "/catalog.oor") as db:
+        ...     _ = db.put(b"25544", b"ISS")
+        ...     with db.snapshot() as before:
+        ...         _ = db.put(b"25544", b"ISS (ZARYA)")
+        ...         before[b"25544"], db[b"25544"]
+        (b'ISS', b'ISS (ZARYA)')
     """
 
     def __init__(self, moment: Moment, pins: Pins) -> None:

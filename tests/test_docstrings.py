@@ -6,11 +6,14 @@ import doctest
 import importlib
 import inspect
 import pkgutil
+import re
+from pathlib import Path
 
 import pytest
 
 import oor
 
+ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted(
     info.name
     for info in pkgutil.walk_packages(oor.__path__, "oor.")
@@ -38,14 +41,54 @@ def test_the_examples_of_a_module_show_what_happens(name):
         assert not out, "".join(out)
 
 
-def test_the_front_door_and_the_store_have_examples():
-    examples = [
-        test
-        for name in ("oor.db", "oor.registry.keys", "oor.registry.alpha5", "oor.cli.output")
-        for test in doctest.DocTestFinder().find(imported(name), name)
-        if test.examples
-    ]
-    assert any(test.name == "oor.db.open" for test in examples)
+@pytest.mark.parametrize(
+    "name",
+    [
+        "oor.db.open",
+        "oor.aio.open",
+        "oor.batch.WriteBatch",
+        "oor.snapshot.Snapshot",
+        "oor.reader.ReadOnlyDB",
+        "oor.metrics.render",
+        "oor.registry.parse.parse",
+        "oor.registry.ingest.ingest",
+        "oor.registry.registry.Registry",
+    ],
+)
+def test_what_a_user_meets_first_has_an_example(name):
+    module, _, what = name.rpartition(".")
+    thing = getattr(imported(module), what)
+    assert any(test.examples for test in doctest.DocTestFinder().find(thing, name))
+
+
+def referenced():
+    """The names that the reference in docs/api shows."""
+    text = "".join(path.read_text("utf-8") for path in sorted((ROOT / "docs" / "api").glob("*.md")))
+    return re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+
+
+def shown(thing, name):
+    """(name, thing) of what the reference shows of a name: itself and its public members."""
+    yield name, thing
+    for key, value in vars(thing).items() if inspect.ismodule(thing) else inspect.getmembers(thing):
+        own = getattr(value, "__module__", None)
+        if key.startswith("_") or not (inspect.isclass(value) or inspect.isfunction(value)):
+            continue
+        if inspect.ismodule(thing):
+            if own == thing.__name__:
+                yield from shown(value, f"{name}.{key}")
+        elif str(own).startswith("oor") and inspect.isfunction(value):
+            yield f"{name}.{key}", value
+
+
+@pytest.mark.parametrize("name", referenced())
+def test_every_name_of_the_reference_has_a_docstring(name):
+    try:
+        thing = imported(name)
+    except ModuleNotFoundError:
+        module, _, what = name.rpartition(".")
+        thing = getattr(imported(module), what)
+    assert [key for key, value in shown(thing, name) if not inspect.getdoc(value)] == []
 
 
 def test_every_public_name_has_a_docstring():

@@ -77,6 +77,21 @@ def ingest(
     format, and ImbalanceError should the counts not add up. One ingest at a time a database: two at
     once may both count one set. Cost: about 0.5 us a set of TLE and 50 us a message beside the
     database's own; memory for one chunk and one batch.
+
+        >>> import oor, os, tempfile
+        >>> from oor.registry import ingest
+        >>> folder = tempfile.mkdtemp()
+        >>> with open(folder + "/vanguard.tle", "w") as file:
+        ...     _ = file.write(
+        ...         "1 00005U 58002B   24001.50000000  .00000000  00000-0  00000-0 0  9992\\n"
+        ...         "2 00005  34.2500 100.0000 1845000 200.0000 150.0000 10.85000000000013\\n"
+        ...     )
+        >>> with oor.open(folder + "/catalog.oor") as db:
+        ...     for _ in range(2):
+        ...         report = ingest(db, [folder + "/vanguard.tle"], again=True)
+        ...         print(report.read, report.stored, report.quarantined)
+        1 1 0
+        1 0 0
     """
     form = None if format is None else format_of(format)
     path = default_path(db.path) if quarantine is None else os.fspath(quarantine)

@@ -21,6 +21,20 @@ class Registry(Questions):
 
     Threads: all calls are safe at once. Each question reads one moment; two may read two, unless
     they are asked of one `snapshot`.
+
+        >>> import oor, os, tempfile
+        >>> from oor.registry import Registry, ingest
+        >>> folder = tempfile.mkdtemp()
+        >>> with open(folder + "/vanguard.tle", "w") as file:
+        ...     _ = file.write(
+        ...         "1 00005U 58002B   24001.50000000  .00000000  00000-0  00000-0 0  9992\\n"
+        ...         "2 00005  34.2500 100.0000 1845000 200.0000 150.0000 10.85000000000013\\n"
+        ...     )
+        >>> with oor.open(folder + "/catalog.oor") as db:
+        ...     _ = ingest(db, [folder + "/vanguard.tle"], source="archive")
+        ...     newest = Registry(db).latest(5)
+        >>> newest.epoch.isoformat(), newest.inclination
+        ('2024-01-01T12:00:00+00:00', Decimal('34.2500'))
     """
 
     def __init__(self, db: Store) -> None:
