@@ -7,6 +7,7 @@ reason.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import shutil
 import signal
@@ -262,3 +263,68 @@ def test_a_store_killed_on_a_full_disk_recovers_once_there_is_room(small):
     db.close()
     with oor.open(copy, **SMALL) as again:
         holds(again, kept)
+
+
+# ---- the background meets a full disk ------------------------------------------------------------
+
+BUSY = {
+    "segment_bytes": 256 << 10,
+    "tail_bytes": 64 << 10,
+    "memtable_bytes": 400 << 10,
+    "max_log_bytes": 1 << 20,
+    "l0_trigger": 2,
+    "l0_slowdown": 3,
+    "l0_stop": 4,
+    "table_bytes": 1 << 20,
+}
+
+
+def write_random(db, kept, count, mode):
+    """Puts of what does not pack, until DiskFullError or `count`; returns whether the disk was
+    full."""
+    for n in range(count):
+        key, value = b"r%04d" % (n % 1000), os.urandom(2000)
+        try:
+            db.put(key, value, durability=mode)
+        except oor.DiskFullError:
+            return True
+        kept[key] = value
+    return False
+
+
+@pytest.mark.parametrize(
+    "mode, leave",
+    [
+        ("sync", 100 << 10),
+        ("interval", 300 << 10),
+        ("os", 700 << 10),
+        ("interval", 1500 << 10),
+        ("os", 2500 << 10),
+    ],
+)
+def test_a_full_disk_refuses_writes_wherever_it_fills_and_the_same_handle_goes_on(
+    small, mode, leave, caplog
+):
+    """What meets it first is by `leave` a rotation, a flush, a compaction, or their manifest."""
+    caplog.set_level(logging.WARNING, logger="oor")
+    path = small.point / "store"
+    kept = {}
+    with oor.open(path, durability="os", **BUSY) as db:
+        assert not write_random(db, kept, 1000, "os")
+        small.fill(leave)
+        for _ in range(3):
+            # A compaction may make some room again: it ends for good when nothing is left of it.
+            assert write_random(db, kept, 100_000, mode)
+            holds(db, kept)
+        assert dict(db.scan()).keys() == kept.keys()
+        small.empty()
+        full = True
+        while full:  # an attempt that was under way when room was made may still end
+            full = write_random(db, kept, 50, mode)
+        write_random(db, kept, 1000, "os")
+        holds(db, kept)
+        db.compact()
+        holds(db, kept)
+    with oor.open(path, **BUSY) as db:
+        assert dict(db.scan()) == kept
+    assert "waits for room" in caplog.text, "a flush or compaction was to meet the full disk"
