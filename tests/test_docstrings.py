@@ -19,7 +19,15 @@ MODULES = sorted(
     for info in pkgutil.walk_packages(oor.__path__, "oor.")
     if not info.name.endswith(("._native", ".__main__"))
 )
-EXTRAS = ("opentelemetry", "prometheus_client", "pyarrow", "sgp4", "matplotlib", "pytest")
+EXTRAS = (
+    "opentelemetry",
+    "prometheus_client",
+    "pyarrow",
+    "sgp4",
+    "matplotlib",
+    "zstandard",
+    "pytest",
+)
 
 
 def imported(name):

@@ -299,6 +299,52 @@ def test_a_cut_compressed_file_gives_what_it_holds_and_is_named_in_the_report(db
     assert report.files[1].stored == 1
 
 
+def zstd_packed(data):
+    codec = pytest.importorskip("zstandard", reason="zstd is read by the extra zstandard")
+    return codec.ZstdCompressor(write_checksum=True).compress(data)
+
+
+def test_zstd_is_told_by_content_and_read_in_chunks(db, files):
+    data = b"".join(SyntheticCatalogue(objects=3000, issues=1).chunks())
+    path, frames, empty = files(
+        zstd_packed(data), zstd_packed(data[:100]) + zstd_packed(data[100:]), zstd_packed(b"")
+    )
+    for name in (path, frames):
+        for size in (4096, 1 << 20):
+            pieces = list(sources.chunks(str(name), size))
+            assert b"".join(pieces) == data and max(map(len, pieces)) <= size
+    report = ingest(db, [path, empty])
+    assert (report.stored, report.failures) == (data.count(b"\n2 "), [])
+
+
+def test_a_zstd_file_that_is_cut_at_any_byte_is_named_and_gives_what_it_holds(files):
+    data = b"".join(SyntheticCatalogue(objects=40, issues=1).chunks())
+    packed = zstd_packed(data)
+    for size in range(len(zstd_packed(b"")), len(packed), 97):
+        (path,) = files(packed[:size])
+        given = []
+        with pytest.raises(InputError, match="too early"):
+            given.extend(sources.chunks(str(path)))
+        assert data.startswith(b"".join(given))
+
+
+def test_a_damaged_or_inflated_zstd_file_is_named_and_takes_bounded_memory(db, files):
+    packed = bytearray(zstd_packed(GOOD * 50))
+    packed[len(packed) // 2] ^= 0x55
+    report = ingest(db, files(bytes(packed)))
+    assert len(report.failures) == 1
+    assert_balanced(report)
+    (path,) = files(zstd_packed(bytes(64 << 20)))
+    assert max(len(chunk) for chunk in sources.chunks(str(path), 1 << 20)) == 1 << 20
+
+
+def test_a_zstd_file_without_the_extra_is_named_with_what_to_install(db, files, monkeypatch):
+    paths = files(zstd_packed(GOOD))
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    (failure,) = ingest(db, paths).failures
+    assert "oor[zstandard]" in str(failure)
+
+
 @pytest.mark.parametrize(
     "content", [gzip.compress(GOOD * 50)[:30] + b"\xff" * 40, lzma.compress(GOOD)[:-4] + b"abcd"]
 )

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support import omm
+from support.fakedb import FakeDB
 from support.tle import ISS_1, ISS_2, split, text_of
 
 from oor.errors import FormatError, LimitError
-from oor.registry import ElementSet, Format, parse
+from oor.registry import ElementSet, Format, Registry, ingest, parse
 from oor.registry.formats import recognised
 from oor.registry.omm import xml
 from oor.registry.omm.model import Refused
@@ -440,3 +441,32 @@ STRUCTURE = {
     Format.CSV: rb".*NORAD_CAT_ID.*\n|\s",
     Format.XML: rb"(?s)<!--.*?-->|<\?.*?\?>|</?ndm(?:\s[^<>]*)?>|\s",
 }
+
+
+@given(st.sampled_from(NAMES), st.data())
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+def test_a_damaged_file_of_each_form_balances_and_stores_what_parses(tmp_path, name, draw):
+    """Whole files as they are served, with bytes changed, cut out, put in and doubled anywhere."""
+    changes = [{"NORAD_CAT_ID": str(number)} for number in (5, 11, 25544)]
+    data = bytearray(omm.documents(*changes)[name])
+    for _ in range(draw.draw(st.integers(0, 5))):
+        at = draw.draw(st.integers(0, len(data)))
+        size = draw.draw(st.sampled_from((0, 1, 2, 40, 700)))
+        put = draw.draw(
+            st.one_of(st.binary(max_size=4), st.just(bytes(data[at : at + 400])), _pieces)
+        )
+        data[at : at + size] = put
+    (tmp_path / "any").write_bytes(data)
+    (tmp_path / "rejects").unlink(missing_ok=True)
+    db = FakeDB()
+    report = ingest(
+        db, [tmp_path / "any"], format=name, batch_sets=2, quarantine=tmp_path / "rejects"
+    )
+    assert report.read == report.stored + report.already_there + report.quarantined
+    sets, rejected = split(parse(bytes(data), name))
+    assert (report.stored + report.already_there, report.quarantined) == (len(sets), len(rejected))
+    assert {elset.key for elset in sets} == {elset.key for elset in Registry(db).elements()}
+    again = ingest(db, [tmp_path / "any"], format=name, again=True, quarantine=tmp_path / "rejects")
+    assert (again.stored, again.already_there) == (0, len(sets))

@@ -175,3 +175,28 @@ def test_what_comes_back_equals_what_was_parsed(filled):
     assert [elset.lines for elset in everything] == [e.lines for e in split(parse(text))[0]]
     assert [elset.object_name for elset in everything] == [None, "NAME"]
     assert edited(everything[0].line1, 3, "00005") == everything[0].line1
+
+
+def test_one_set_number_with_two_states_is_a_conflict_and_nothing_is_dropped(filled):
+    one, two = numbered("25544", "24010.50000000")
+    other = edited(two, 9, " 51.9999")
+    again = edited(one, 65, " 777")
+    late = text_of(*numbered("25544", "24011.50000000"))
+    registry, everything = filled(
+        text_of(one, two), text_of(one, other), text_of(again, two), late, day_text("00005", 3)
+    )
+    assert len(everything) == 5
+    (conflict,) = registry.conflicts()
+    assert conflict == next(registry.conflicts(25544)) and not list(registry.conflicts(5))
+    assert [str(elset.inclination) for elset in conflict.sets] == [two[8:16].strip(), "51.9999"]
+    assert (conflict.norad_cat_id, conflict.epoch_us) == (25544, conflict.sets[0].epoch_us)
+    assert conflict.element_set_no == int(one[64:68])
+    assert conflict.sets[0].lsn < conflict.sets[1].lsn
+
+
+def test_a_state_that_two_formats_write_is_no_conflict(filled):
+    (tle,) = parse(day_text("00005", 3))
+    registry, everything = filled(text_of(*tle.lines), source="lines")
+    registry, everything = filled(tle.to_omm("kvn").encode(), source="messages")
+    assert len({elset.digest for elset in everything}) == 2
+    assert not list(registry.conflicts())

@@ -56,8 +56,9 @@ def ingest(
 ) -> int:  # fmt: skip
     """Store the element sets of FILES in DB: TLE, 3LE, or OMM as KVN, XML, JSON and CSV.
 
-    Files may be plain, gzip, xz or zip; a directory is all files below it; - is standard input. A
-    file that was stored whole before is skipped, and one that was left in the middle is resumed.
+    Files may be plain, gzip, xz, zstd or zip; a directory is all files below it; - is standard
+    input. A file that was stored whole before is skipped, and one that was left in the middle is
+    resumed.
 
     A set that is there already is not stored again; a different one of the same object and epoch is
     kept beside it. What is no element set goes to DB.quarantine.jsonl, byte for byte, with the

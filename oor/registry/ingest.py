@@ -63,10 +63,11 @@ def ingest(
 ) -> IngestReport:
     """Store every element set of `paths` that is not there yet; "-" is standard input.
 
-    A path is a file (plain, gzip, xz or zip), or a directory of them. Each input is a delivery; one
-    that is there whole already is skipped, unless `again`, and one that was left in the middle is
-    resumed there. `format` names the format of all inputs; None: their content tells. `expected` is
-    the number of sets of each input, if that is known: with another it is not whole.
+    A path is a file (plain, gzip, xz, zip, or zstd by the extra `zstandard`), or a directory of
+    them. Each input is a delivery; one that is there whole already is skipped, unless `again`, and
+    one that was left in the middle is resumed there. `format` names the format of all inputs; None:
+    their content tells. `expected` is the number of sets of each input, if that is known: with
+    another it is not whole.
 
     A batch of up to `batch_sets` sets is one atomic write. `progress` is called with the report so
     far after each batch is acknowledged. What does not parse goes to `quarantine` (default: beside

@@ -15,6 +15,7 @@ from typing import Any
 
 from oor.errors import LimitError
 from oor.registry import index, keys
+from oor.registry.conflict import Conflict, conflicts_of
 from oor.registry.elset import ElementSet
 from oor.registry.store import Reader
 
@@ -119,6 +120,16 @@ class Questions(abc.ABC):
         """All sets of an object with this very epoch, in order of ingest; the last is in force."""
         at = microseconds(epoch)
         return self.history(catalog_number, at, at + 1)
+
+    def conflicts(self, catalog_number: int | None = None) -> Iterator[Conflict]:
+        """Sets of one object and epoch with one element set number and more than one state.
+
+        Of one object, or of all; of any sources. A number is no version over a longer time: it
+        wraps, and some sources always give the same. Cost: a scan of the sets, 0.5 us each.
+        """
+        if catalog_number is None:
+            return conflicts_of(self.elements())
+        return conflicts_of(sorted(self.history(catalog_number), key=lambda elset: elset.key))
 
     def by_source(
         self, catalog_number: int, moment: Moment | None = None

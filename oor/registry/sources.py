@@ -1,4 +1,4 @@
-"""Inputs as chunks of bytes: files, plain, gzip, xz or zip by their first bytes; standard input.
+"""Inputs as chunks of bytes: plain, gzip, xz, zstd or zip by their first bytes; standard input.
 
 Inputs are not files of the store: they may be pipes, so they are opened here and not through the
 door to the disk. Memory is bounded by the chunk, whatever a compressed file claims to hold.
@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oor.errors import OorError
+from oor.registry import zstd
 
 CHUNK_SIZE = 4 << 20
 """Bytes of a chunk, uncompressed."""
@@ -180,6 +181,8 @@ class _Opened:
             raise OSError("a zip archive is read from a file, and not from a pipe or an archive")
         if head.startswith(_XZ_MAGIC):
             return _Lenient(_XzStream(joined))
+        if head.startswith(zstd.MAGIC):
+            return _Lenient(zstd.ZstdStream(joined))
         return joined
 
     def __exit__(self, *_: object) -> None:
