@@ -90,6 +90,8 @@ NEVER_SEEN = {
     ("oor/registry/omm/json.py", "ValueError"): "json.loads is told so of NaN; a reject",
     ("oor/registry/sources.py", "OSError"): "becomes InputError with its text",
     ("oor/registry/sources.py", "EOFError"): "becomes InputError with its text",
+    ("oor/registry/zstd.py", "OSError"): "becomes InputError with its text",
+    ("oor/registry/zstd.py", "EOFError"): "becomes InputError with its text",
     ("oor/manifest.py", "ValueError"): "becomes CorruptionError with its text",
     ("oor/crashlab/run.py", "NeutralityError"): "the explorer makes a violation of it",
     ("oor/course/progress.py", "ValueError"): "becomes OorError with its text",
