@@ -295,7 +295,7 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
         oor_wal_tail_begin(wal, half, file, end, out + (end / OOR_BLOCK * OOR_BLOCK - start));
         wake_threads(wal, end);
     } else if (rc != OOR_E_FULL) {
-        oor_wal_fail(wal);
+        rc = oor_wal_fail(wal);
     }
     oor_wal_wake_all(wal);
     free(out);

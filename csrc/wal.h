@@ -184,8 +184,9 @@ int oor_wal_append_seal(oor_wal *wal);
 void oor_wal_wake_sleepers(oor_wal *wal, int all);
 /* Wakes everybody, whatever they wait for.  REQUIRES: lock held. */
 void oor_wal_wake_all(oor_wal *wal);
-/* Remembers this thread's last error as the end of writing.  REQUIRES: lock held. */
-void oor_wal_fail(oor_wal *wal);
+/* Remembers this thread's last error as the end of writing, and returns OOR_E_FAILED: whoever meets
+ * it first is told what all later ones are told.  REQUIRES: lock held. */
+int oor_wal_fail(oor_wal *wal);
 
 /* Fills up the last block, so that it is not written again.  REQUIRES: lock held. */
 void oor_wal_pad_to_block(oor_wal *wal);

@@ -19,10 +19,11 @@ void oor_wal_wake_all(oor_wal *wal) {
     notify(wal);
 }
 
-void oor_wal_fail(oor_wal *wal) {
+int oor_wal_fail(oor_wal *wal) {
     wal->failure = *oor_last_error();
     wal->failed = wal->failure.code;
     oor_wal_wake_all(wal);
+    return oor_wal_refuse(wal);
 }
 
 int oor_wal_refuse(const oor_wal *wal) {
@@ -119,7 +120,7 @@ int oor_wal_drain(oor_wal *wal) {
         /* Without room nothing was promised and the same bytes may be written again; all else is
          * final. */
         if (rc == OOR_E_FULL) wal->drain_error = *oor_last_error();
-        else oor_wal_fail(wal);
+        else rc = oor_wal_fail(wal);
     }
     hand_over(wal);
     return rc;

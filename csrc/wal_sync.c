@@ -114,7 +114,7 @@ int oor_wal_begin_current(oor_wal *wal) {
     pthread_mutex_lock(&wal->lock);
     wal->exclusive = wal->draining = 0;
     file->header_written = rc >= 0;
-    if (rc < 0 && rc != OOR_E_FULL) oor_wal_fail(wal);
+    if (rc < 0 && rc != OOR_E_FULL) rc = oor_wal_fail(wal);
     oor_wal_wake_all(wal);
     return rc;
 }

@@ -99,7 +99,7 @@ void oor_wal_prepare(oor_wal *wal) {
         wal->counts.disk_bytes -= wal->options.segment_size; /* a spare has that size too */
         wal->prepare_error = *oor_last_error();
         /* What a failed sync left is not known; without room or memory it may be tried again. */
-        if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) oor_wal_fail(wal);
+        if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) (void)oor_wal_fail(wal);
     } else {
         wal->prepare_error.code = 0;
         wal->ready = made;

@@ -183,16 +183,17 @@ class Commit:
 
     def write_columns(
         self,
-        keys: Any,
+        keys: bytes,
         key_sizes: array[int],
-        values: Any,
+        values: bytes | bytearray,
         value_sizes: array[int],
         stamp: bool,
         mode: Durability,
     ) -> int:
         """Commit pairs that lie in contiguous memory; returns the LSN of the last.
 
-        See `DB.write_columns`.
+        See `DB.write_columns`. Log and memtable each read the memory, and C trusts the sizes that
+        it has checked. REQUIRES: nobody changes it meanwhile.
         """
         arguments = (
             len(key_sizes),

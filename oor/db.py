@@ -179,16 +179,27 @@ class DB(Handle, Puts, MutableManners):
 
         `keys` and `values` are buffers of bytes, the sizes buffers of u32 (`array("I")`, NumPy
         uint32); a value size of 0xFFFFFFFF deletes and takes no bytes. With `stamp` the first 8
-        bytes of each value become its LSN, little-endian: `values` must then be writable. Returns
-        the LSN of the last mutation. LimitError if the sizes do not add up. As `write` otherwise.
+        bytes of each value become its LSN, little-endian. The buffers are read once, at the start,
+        and stay as they are; `bytes` are not copied for that. Returns the LSN of the last mutation.
+        LimitError if the sizes do not add up. As `write` otherwise.
         """
         mode = self._mode if durability is None else durability_of(durability)
-        if len(key_sizes) != len(value_sizes):
-            raise LimitError(f"{len(key_sizes)} key sizes and {len(value_sizes)} value sizes")
-        if not len(key_sizes):
+        own_key_sizes, own_value_sizes = _sizes(key_sizes), _sizes(value_sizes)
+        if len(own_key_sizes) != len(own_value_sizes):
+            raise LimitError(
+                f"{len(own_key_sizes)} key sizes and {len(own_value_sizes)} value sizes"
+            )
+        if not own_key_sizes:
             self._state.check_writable()
             return self._commit.last_lsn
-        return self._commit.write_columns(keys, key_sizes, values, value_sizes, stamp, mode)
+        return self._commit.write_columns(
+            as_bytes(keys),
+            own_key_sizes,
+            bytearray(memoryview(values)) if stamp else as_bytes(values),
+            own_value_sizes,
+            stamp,
+            mode,
+        )
 
     # ---- durability ------------------------------------------------------------------------------
 
@@ -380,6 +391,16 @@ class DB(Handle, Puts, MutableManners):
         raise TypeError(
             "an open store cannot be pickled: one process writes it; pickle its path instead"
         )
+
+
+def _sizes(given: Any) -> array[int]:
+    """A copy of a buffer of u32. TypeError if its items are of another size."""
+    view = memoryview(given)
+    if view.itemsize != 4:
+        raise TypeError(f"sizes are u32, not items of {view.itemsize} bytes")
+    sizes = array("I")
+    sizes.frombytes(view.tobytes())
+    return sizes
 
 
 def _make_directory(path: str, options: Options) -> None:

@@ -104,6 +104,43 @@ def test_threads_and_modes_mixed_keep_memtable_order_equal_to_lsn_order(path):
         assert [last + 1 for _, last, _ in frames[:-1]] == [first for first, _, _ in frames[1:]]
 
 
+def test_a_batch_larger_than_the_tail_that_meets_an_error_has_failed_at_once(path):
+    with Recording(path, payloads=False) as recording:
+        db = oor.open(path, **ROOMY)
+        db.put(b"durable", b"1")
+        recording.fail(Op.WRITE, path_part=".wal", errno=errno.EIO)
+        with pytest.raises(oor.FailedError):
+            db.put(b"large", bytes(2 * db.options.tail_bytes))
+        assert content(db) == {b"durable": b"1"}
+        kill(db)
+
+
+@pytest.mark.parametrize("mode", ["os", "sync"])
+@pytest.mark.parametrize("stamp", [False, True])
+def test_columns_that_change_meanwhile_are_the_same_in_the_log_and_in_memory(path, mode, stamp):
+    keys, values = bytearray(b"kl"), bytearray(b"0123456789abcdef")
+    key_sizes, value_sizes = array("I", [1, 1]), array("I", [8, 8])
+
+    def change_all(frame, event, argument):
+        if not frame.f_code.co_filename.endswith("oor/commit.py"):
+            return None
+        for column in (keys, values):
+            column[:] = bytes((byte + 1) % 256 for byte in column)
+        for sizes in (key_sizes, value_sizes):
+            sizes[:] = array("I", [2, 0])
+        return change_all
+
+    with oor.open(path, durability=mode, **ROOMY) as db:
+        sys.settrace(change_all)
+        try:
+            db.write_columns(keys, key_sizes, values, value_sizes, stamp=stamp)
+        finally:
+            sys.settrace(None)
+        assert content(db) == replayed(db)
+        assert len(content(db)) == 2
+        assert keys != b"kl", "the columns did not change"
+
+
 def test_a_sync_write_is_not_visible_before_it_is_durable(path):
     with Recording(path, payloads=False) as recording:
         db = oor.open(path, **ROOMY)
@@ -127,8 +164,9 @@ def test_a_failed_sync_acknowledges_nothing_more_and_writing_has_ended(path):
         db = oor.open(path, direct_io=False, **ROOMY)
         db.put(b"durable", b"1")
         recording.fail(Op.SYNC, path_part=".wal", errno=errno.EIO)
-        with pytest.raises(oor.StorageError):
+        with pytest.raises(oor.FailedError) as first:
             db.put(b"lost?", b"2")
+        assert (first.value.errno, first.value.first_lsn, first.value.last_lsn) == (errno.EIO, 2, 2)
         for mode in ("sync", "interval", "os"):
             with pytest.raises(oor.FailedError):
                 db.put(b"refused", b"", durability=mode)
@@ -162,7 +200,7 @@ def test_all_who_wait_for_one_sync_are_told_when_it_fails(path):
         for thread in threads:
             thread.join(30)
         assert not any(thread.is_alive() for thread in threads), "a writer waits for ever"
-        assert all(isinstance(outcome, oor.StorageError) for outcome in outcomes)
+        assert all(isinstance(outcome, oor.FailedError) for outcome in outcomes)
         kill(db)
 
 

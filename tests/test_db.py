@@ -136,7 +136,7 @@ def test_a_snapshot_never_changes(db):
 
 
 def test_columns_are_written_and_stamped_with_their_lsns(db):
-    values = bytearray(b"........one........three")
+    values = b"........one........three"
     lsn = db.write_columns(
         b"abc", array("I", [1, 1, 1]), values, array("I", [11, 0xFFFFFFFF, 13]), stamp=True
     )
@@ -147,6 +147,8 @@ def test_columns_are_written_and_stamped_with_their_lsns(db):
     for sizes in (array("I", [2]), array("I", [1, 1]), array("I", [0])):
         with pytest.raises(oor.LimitError):
             db.write_columns(b"k", sizes, b"v", array("I", [1]))
+    with pytest.raises(TypeError, match="u32"):
+        db.write_columns(b"k", array("Q", [1]), b"v", array("I", [1]))
     with pytest.raises(oor.LimitError, match="LSN"):
         db.write_columns(b"k", array("I", [1]), bytearray(b"v"), array("I", [1]), stamp=True)
     assert db.last_lsn == 3

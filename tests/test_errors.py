@@ -140,7 +140,7 @@ def test_a_failed_write_says_which_errno_ended_it(tmp_path):
         db = oor.open(tmp_path / "s", background=False)
         db.put(b"a", b"1")
         recorder.fail(trace.MUTATING, errno=errno.EIO, forever=True)
-        with pytest.raises(oor.StorageError) as first:
+        with pytest.raises(oor.FailedError) as first:
             db.put(b"b", b"2")
         with pytest.raises(oor.FailedError) as later:
             db.put(b"c", b"3")
