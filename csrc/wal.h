@@ -44,7 +44,8 @@ typedef struct oor_wal_file {
 typedef struct oor_wal_sleeper {
     struct oor_wal_sleeper *next;
     uint64_t lsn;
-    int served; /* its LSN is durable; else it is to look again */
+    int served;                    /* its LSN is durable; else it is to look again */
+    struct oor_wal_sleeper *after; /* whom it wakes in turn; NULL: nobody */
     sem_t woken;
 } oor_wal_sleeper;
 

@@ -32,24 +32,35 @@ static int sleep_for_sync(oor_wal *wal, uint64_t lsn) {
     wal->sleepers = &self;
     pthread_mutex_unlock(&wal->lock);
     while (sem_wait(&self.woken) < 0) assert(errno == EINTR);
+    if (self.after) sem_post(&self.after->woken); /* it waits, as this one did */
     sem_destroy(&self.woken);
     if (!self.served) pthread_mutex_lock(&wal->lock);
     return self.served;
 }
 
+/* Of those who are served each wakes the next: threads that come back one by one do not push at the
+ * caller's interpreter lock all at once, and whoever led the sync makes no system call for each. */
 void oor_wal_wake_sleepers(oor_wal *wal, int all) {
-    int leader = 0;
+    oor_wal_sleeper *first = NULL, *leader = NULL;
     for (oor_wal_sleeper **at = &wal->sleepers; *at;) {
         oor_wal_sleeper *sleeper = *at;
         int served = sleeper->lsn <= wal->durable_lsn;
-        if (!served && !all && leader++) {
+        if (!served && !all && leader) {
             at = &sleeper->next;
             continue;
         }
         *at = sleeper->next;
         sleeper->served = served;
-        sem_post(&sleeper->woken); /* from here on it may be gone */
+        if (served || all) {
+            sleeper->after = first;
+            first = sleeper;
+        } else {
+            leader = sleeper;
+        }
     }
+    /* From its post on a sleeper may be gone. */
+    if (leader) sem_post(&leader->woken);
+    if (first) sem_post(&first->woken);
 }
 
 static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead) {

@@ -299,7 +299,12 @@ class Commit:
         With `wait` False WouldStallError, as in `log`.
         """
         with self._lock if wait else self._patient_lock:
-            while count := lib.oor_wal_peek_durable(self._wal, self._peeked, _PEEK_COUNT):
+            count = _PEEK_COUNT
+            # What becomes durable after the last look is published by those who wait for it.
+            while count == _PEEK_COUNT:
+                count = lib.oor_wal_peek_durable(self._wal, self._peeked, _PEEK_COUNT)
+                if not count:
+                    break
                 for waiting in self._peeked[0:count]:
                     token = waiting.token
                     entry = self._waiting.get(token)
@@ -307,9 +312,14 @@ class Commit:
                     # applied again.
                     if entry is not None and waiting.last_lsn > self._state.view.active.last_lsn:
                         load, size = entry
-                        self._apply(load(), waiting.first_lsn, waiting.last_lsn, size)
+                        memtable = self._state.view.active
+                        memtable.apply(load(), waiting.first_lsn, waiting.last_lsn, size)
+                        if memtable.size >= self._memtable_bytes:
+                            self._state.rotate_memtable()
                     self._waiting.pop(token, None)
                 lib.oor_wal_drop(self._wal, count)
+                # Once a round: a crossing here lets other threads in, who find the lock held.
+                self._rotate_if_full(self._state.view.active)
 
     # ---- under the commit lock ------------------------------------------------------------------
 
