@@ -9,10 +9,14 @@ from typing import Any, Protocol
 from oor.batch import BytesLike, all_bytes, as_bytes
 from oor.errors import ClosedError
 from oor.memtable import ABSENT, Absent
+from oor.native import lib
 from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many
 from oor.short_scans import GROUP_MAX, LIMIT_MAX, scan_one
 from oor.snapshot import Snapshot, View
+from oor.version import LONGEST, VALUE_AT
+
+_read = lib.oor_read
 
 
 class HandleState(Protocol):
@@ -56,7 +60,21 @@ class Handle(Reads):
                 value = memtable.data.get(key, ABSENT)
                 if value is not ABSENT:
                     return default if value is None else value
-        return view.version.get(key, default)
+        # `Version.get` in line: a call costs as much as half of the lookup itself.
+        version = view.version
+        readers = version.readers
+        try:
+            reader = readers.pop()
+        except IndexError:
+            reader = version.take_reader()
+        raw, room = reader
+        end = _read(raw, key, len(key))
+        if VALUE_AT <= end <= LONGEST:
+            value = room[: end - VALUE_AT]
+            readers.append(reader)
+            return value
+        readers.append(reader)
+        return default if 0 <= end < VALUE_AT else version.get_rarely(key, end, default)
 
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked, None for a key that is not there. One crossing for all."""

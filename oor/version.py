@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -115,13 +115,7 @@ class Version:
     Threads: any. Readers keep a version alive while they use it; its tables live as long.
     """
 
-    __slots__ = ("__weakref__", "_level_bytes", "get", "levels", "raw")
-
-    get: Callable[[bytes], bytes | None]
-    """`get(key)`: the newest value, or None if the key, a `bytes`, is absent or deleted.
-
-    Cost: one call into C, which drops the interpreter lock. CorruptionError, StorageError.
-    """
+    __slots__ = ("__weakref__", "_level_bytes", "levels", "raw", "readers")
 
     def __init__(self, levels: Sequence[Sequence[Table]] = ()) -> None:
         self.levels: tuple[tuple[Table, ...], ...] = tuple(map(tuple, levels))
@@ -135,7 +129,7 @@ class Version:
             lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)),
             lib.oor_version_free,
         )
-        self.get = _getter(self.raw)
+        self.readers: list[Reader] = []
 
     @classmethod
     def open(
@@ -170,6 +164,39 @@ class Version:
                     raise CorruptionError(
                         f"{left} and {right} overlap in level {level}", path=right.path
                     )
+
+    def get(self, key: bytes, default: Any = None) -> Any:
+        """The value of `key`, or `default` if it is absent or deleted. One call into C.
+
+        CorruptionError, StorageError. `Handle.get` has the same steps in line.
+        """
+        reader = self.take_reader()
+        end = _read(reader[0], key, len(key))
+        found = reader[1][: end - VALUE_AT] if VALUE_AT <= end <= LONGEST else None
+        self.readers.append(reader)
+        return self.get_rarely(key, end, default) if found is None else found
+
+    def take_reader(self) -> Reader:
+        """What one lookup at a time needs; whoever takes it puts it back into `readers`.
+
+        Pop and append are atomic, so no two threads share one, and this is faster than a reader of
+        the thread's own.
+        """
+        try:
+            return self.readers.pop()
+        except IndexError:
+            return _reader(self.raw, _ROOM)
+
+    def get_rarely(self, key: bytes, end: int, default: Any) -> Any:
+        """What becomes of a lookup whose answer `end` is no value that its room holds."""
+        if end < VALUE_AT:
+            check(end)
+            return default
+        # A version never changes, so neither does the size.
+        raw, view = _reader(self.raw, end - VALUE_AT)
+        again = check(_read(raw, key, len(key)))
+        assert again == end, "a version changed under a reader"
+        return bytes(view)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each key, None if absent or deleted, in the order asked. One call into C."""
@@ -315,6 +342,14 @@ def _start(table: Table) -> bytes:
 # ---- memory that calls borrow, one call at a time ------------------------------------------------
 
 _ROOM = 4096
+_read = lib.oor_read
+VALUE_AT: int = lib.OOR_READ_VALUE
+LONGEST: int = VALUE_AT + _ROOM
+"""Answers of a lookup: from the first on a value was found, up to the second its room holds it."""
+
+Reader = tuple[Any, Any]
+"""The C struct, and a view of the room that values are copied to."""
+
 _FIRST_KEY_MASK = (1 << lib.OOR_FIRST_KEY_BITS) - 1
 _KEPT_MAX = 1 << 20
 _buffers: list[Buffer] = []
@@ -338,54 +373,7 @@ def _buffer() -> Buffer:
         return Buffer()
 
 
-class _Reader:
-    """What one lookup at a time needs: the C struct, its room, and a view of the room."""
-
-    __slots__ = ("raw", "room", "version", "view")
-
-    def __init__(self, version: Any, capacity: int) -> None:
-        self.version = version  # the struct holds a bare pointer
-        self.room = ffi.new("char[]", capacity)
-        self.raw = ffi.new("oor_reader *", (version, self.room, capacity))
-        self.view = ffi.buffer(self.room)
-
-
-def _getter(version: Any) -> Callable[[bytes], bytes | None]:
-    """The lookup of one version, with all that it needs at hand: it is the hottest call there is.
-
-    Each call borrows a reader from a list: pop and append are atomic, so no two threads share one,
-    and this is faster than a reader of the thread's own.
-    """
-    readers: list[tuple[Any, Any, _Reader]] = []
-    read, take, give = lib.oor_read, readers.pop, readers.append
-    value_at = lib.OOR_READ_VALUE
-    longest = value_at + _ROOM
-
-    def get(key: bytes, default: Any = None) -> Any:
-        try:
-            reader, room, owner = borrowed = take()
-        except IndexError:
-            owner = _Reader(version, _ROOM)
-            reader, room, _ = borrowed = (owner.raw, owner.view, owner)
-        end = read(reader, key, len(key))
-        if end < value_at:
-            give(borrowed)
-            if end < 0:
-                check(end)
-            return default
-        if end <= longest:
-            value: bytes = room[: end - value_at]
-            give(borrowed)
-            return value
-        give(borrowed)
-        return _get_large(version, key, end - value_at)
-
-    return get
-
-
-def _get_large(version: Any, key: bytes, size: int) -> bytes | None:
-    """A value larger than the room of `get`. A version never changes, so its size stays."""
-    reader = _Reader(version, size)
-    found = check(lib.oor_read(reader.raw, key, len(key)))
-    assert found == size + lib.OOR_READ_VALUE, "a version changed under a reader"
-    return bytes(reader.view)
+def _reader(version: Any, capacity: int) -> Reader:
+    room = ffi.new("char[]", capacity)
+    # The view keeps the room alive; the version is kept by who uses its readers.
+    return ffi.new("oor_reader *", (version, room, capacity)), ffi.buffer(room)
