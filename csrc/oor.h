@@ -564,9 +564,14 @@ typedef struct {
 /* The newest value of a key, into the reader's room: OOR_READ_VALUE + its size, else an oor_read.
  * A value that is larger than the room is not copied: the caller asks again with a larger one. */
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
+/* Memory that looking up many keys takes, kept from call to call; one call at a time uses it. */
+typedef struct oor_lookups oor_lookups;
+oor_lookups *oor_lookups_new(void);
+void oor_lookups_free(oor_lookups *lookups);
 /* A pickled list of value or None, in the order asked, in `out`; returns how many were found. */
-int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
-                             size_t keys_size, const uint32_t *key_sizes, oor_buffer *out);
+int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, uint64_t count,
+                             const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
+                             oor_buffer *out);
 
 enum oor_merge_flags {
     OOR_MERGE_REVERSE = 1,

@@ -6,10 +6,11 @@
 
 #include <stdlib.h>
 
+#include "memory.h"
 #include "pickle.h"
 #include "sort.h"
 
-enum { LEVELS_MAX = 64, BATCH = 1024, AHEAD = 6 };
+enum { LEVELS_MAX = 64, BATCH = 1024, AHEAD = 6, KEPT_MAX = 1 << 20 };
 
 oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts,
                              uint32_t levels) {
@@ -122,12 +123,28 @@ typedef struct {
     uint32_t block_at;
 } hint;
 
-typedef struct {
+struct oor_lookups {
     oor_key_ref refs[2 * BATCH];
     hint hints[BATCH];
     answer answers[BATCH];
     oor_buffer arena;
-} batch;
+};
+
+oor_lookups *oor_lookups_new(void) {
+    oor_lookups *made = oor_memory_take(sizeof *made);
+    if (made) {
+        made->arena = (oor_buffer){0};
+    } else {
+        oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
+    }
+    return made;
+}
+
+void oor_lookups_free(oor_lookups *lookups) {
+    if (!lookups) return;
+    oor_buffer_clear(&lookups->arena);
+    oor_memory_give(lookups, sizeof *lookups);
+}
 
 /* A lookup misses the processor's cache at four places, one after the other.  The keys that come
  * next take one step each meanwhile: the filter's line, the block's head, the entry, then the
@@ -180,7 +197,7 @@ static void hint_entry(const hint *from) {
 
 /* Looks the keys of a batch up in key order, so that neighbours meet the same block while it is
  * near. */
-static int64_t answer_batch(const oor_version *version, batch *work, uint32_t count) {
+static int64_t answer_batch(const oor_version *version, oor_lookups *work, uint32_t count) {
     int64_t found_count = 0;
     for (uint32_t i = 0; i < count + 3 * AHEAD; i++) {
         if (i < count) hint_filters(version, &work->refs[i], &work->hints[i]);
@@ -210,7 +227,7 @@ static int64_t answer_batch(const oor_version *version, batch *work, uint32_t co
     return found_count;
 }
 
-static int write_answers(const batch *work, uint32_t count, oor_buffer *out) {
+static int write_answers(const oor_lookups *work, uint32_t count, oor_buffer *out) {
     int rc = oor_buffer_reserve(out, work->arena.size + (size_t)count * OOR_PICKLE_BYTES_ROOM);
     if (rc < 0) return rc;
     for (uint32_t i = 0; i < count; i++) {
@@ -232,16 +249,14 @@ static int check_keys(uint64_t count, size_t keys_size, const uint32_t *key_size
                     (unsigned long long)sum, keys_size);
 }
 
-int64_t oor_version_get_many(const oor_version *version, uint64_t count, const uint8_t *keys,
-                             size_t keys_size, const uint32_t *key_sizes, oor_buffer *out) {
+int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, uint64_t count,
+                             const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
+                             oor_buffer *out) {
     int rc = check_keys(count, keys_size, key_sizes);
     if (rc < 0) return rc;
     out->size = 0;
     rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    batch *work = rc < 0 ? NULL : malloc(sizeof *work);
-    if (!work)
-        return rc < 0 ? rc : oor_fail(OOR_E_MEMORY, NULL, "no memory for a batch of lookups");
-    work->arena = (oor_buffer){0};
+    if (rc < 0) return rc;
     oor_pickle_raw(out, "\x80\x03](", 4);
     int64_t total = 0;
     for (uint64_t done = 0; done < count && rc >= 0;) {
@@ -259,7 +274,6 @@ int64_t oor_version_get_many(const oor_version *version, uint64_t count, const u
     }
     if (rc >= 0) rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
     if (rc >= 0) oor_pickle_raw(out, "e.", 2);
-    oor_buffer_clear(&work->arena);
-    free(work);
+    if (work->arena.capacity > KEPT_MAX) oor_buffer_clear(&work->arena);
     return rc < 0 ? rc : total;
 }

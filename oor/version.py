@@ -200,22 +200,20 @@ class Version:
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
         """The value of each key, None if absent or deleted, in the order asked. One call into C."""
-        buffer = _buffer()
-        key_sizes = array("I", list(map(len, keys)))
+        try:
+            borrowed = _batches.pop()
+        except IndexError:
+            borrowed = owned(lib.oor_lookups_new(), lib.oor_lookups_free), Buffer()
+        work, buffer = borrowed
         joined = b"".join(keys)
+        key_sizes = ffi.from_buffer("uint32_t[]", array("I", list(map(len, keys))))
+        raw = buffer.raw
         check(
-            lib.oor_version_get_many(
-                self.raw,
-                len(keys),
-                joined,
-                len(joined),
-                ffi.from_buffer("uint32_t[]", key_sizes),
-                buffer.raw,
-            )
+            lib.oor_version_get_many(self.raw, work, len(keys), joined, len(joined), key_sizes, raw)
         )
-        found: list[bytes | None] = loads(ffi.buffer(buffer.raw.data, buffer.raw.size))
-        if buffer.raw.capacity <= _KEPT_MAX:
-            _buffers.append(buffer)
+        found: list[bytes | None] = loads(ffi.buffer(raw.data, raw.size))
+        if raw.capacity <= _KEPT_MAX:
+            _batches.append(borrowed)
         return found
 
     def get_into(self, key: bytes, buffer: Any) -> int | None:
@@ -352,7 +350,7 @@ Reader = tuple[Any, Any]
 
 _FIRST_KEY_MASK = (1 << lib.OOR_FIRST_KEY_BITS) - 1
 _KEPT_MAX = 1 << 20
-_buffers: list[Buffer] = []
+_batches: list[tuple[Any, Buffer]] = []
 _rooms: list[tuple[Any, Any]] = []
 
 
@@ -364,13 +362,6 @@ def _room(size: int) -> tuple[Any, Any]:
 def too_large(size: int, room: int) -> LimitError:
     """What `get_into` raises for a value of `size` bytes and a buffer of `room`."""
     return LimitError(f"the value has {size} bytes, the buffer {room}")
-
-
-def _buffer() -> Buffer:
-    try:
-        return _buffers.pop()
-    except IndexError:
-        return Buffer()
 
 
 def _reader(version: Any, capacity: int) -> Reader:
