@@ -128,8 +128,9 @@ def test_many_keys_in_one_call_come_back_in_the_order_asked(store):
 def test_columns_that_do_not_add_up_are_refused(store):
     version = store.levels([[{b"a": b"1"}]])
     buffer = Buffer()
+    lookups = owned(lib.oor_lookups_new(), lib.oor_lookups_free)
     with pytest.raises(LimitError):
-        check(lib.oor_version_get_many(version.raw, 1, b"abc", 3, [2], buffer.raw))
+        check(lib.oor_version_get_many(version.raw, lookups, 1, b"abc", 3, [2], buffer.raw))
     merge = owned(lib.oor_merge_new(version.raw, b"", 0, b"", 0, 0), lib.oor_merge_free)
     assert lib.oor_merge_next(merge, 5, buffer.raw) == lib.OOR_MERGE_NEEDS_WINDOW
     assert buffer.load() == []
