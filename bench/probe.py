@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SOURCES = ("crc32c.c", "crc32c_x86.c", "crc32c_arm.c", "core.c")
+SOURCES = ("crc32c.c", "crc32c_x86.c", "crc32c_arm.c", "core.c", "memory.c")
 FILE_BYTES = 16 << 20
 MEMORY_BYTES = 64 << 20
 CRC_SIZES = (64, 200, 4096)

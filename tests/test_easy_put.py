@@ -6,7 +6,7 @@ import os
 import threading
 
 import pytest
-from support.engine import TINY, UNHINDERED, content, kill
+from support.engine import UNHINDERED, content, kill
 
 import oor
 from oor.commit import ALLOWANCES, Commit
@@ -51,12 +51,14 @@ def test_memtables_of_short_puts_are_full_when_the_option_says(tmp_path):
 def test_a_short_put_waits_behind_a_durable_one_that_is_logged(tmp_path):
     """Memtable order is LSN order: what overtakes nobody in the log overtakes nobody in memory."""
     with oor.open(tmp_path / "s", durability="os", background=False) as db:
-        columns = oor.native.Columns([b"k"], [b"first"])
-        last, mode = db._commit.log(columns, {b"k": b"first"}, oor.Durability.SYNC)
+        before = db.put(b"before", b"the first put is given what the next ones may take")
+        pairs = {b"k": b"first", b"other": b"waits"}
+        columns = oor.native.Columns(list(pairs), list(pairs.values()))
+        last, mode = db._commit.log(columns, pairs, oor.Durability.SYNC)
         assert db.get(b"k") is None
-        assert db.put(b"k", b"second") == last + 1
+        assert db.put(b"k", b"second") == last + 1 == before + 3
         assert mode is oor.Durability.SYNC
-        assert db[b"k"] == b"second"
+        assert db[b"k"] == b"second" and db[b"other"] == b"waits"
 
 
 def test_a_snapshot_keeps_what_a_short_put_overwrites(tmp_path):
@@ -121,7 +123,7 @@ def test_an_interrupted_short_put_leaves_log_and_memory_agreeing(tmp_path):
                 raise KeyboardInterrupt
             super().__setitem__(key, value)
 
-    db = oor.open(tmp_path / "s", durability="os", **TINY)
+    db = oor.open(tmp_path / "s", durability="os", background=False)
     db.put(b"a", b"1")
     active = db._state.view.active
     active.data = Interrupting(active.data)
