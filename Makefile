@@ -35,11 +35,12 @@ criteria: $(VENV)/installed
 
 lint: $(VENV)/lint-tools
 	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/mypy
 
 # All that is asked of the text of a change: lint, types, and the layout of the C half.
 check: lint
-	@$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/c/*.c fuzz/*.c
+	@$(BIN)/clang-format --dry-run --Werror csrc/*.c csrc/*.h tests/c/*.c fuzz/*.c bench/*.c
 
 # The stress program of the C half under AddressSanitizer with UBSan, and under ThreadSanitizer.
 sanitize: $(VENV)/test-tools

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import errno
 import os
-import secrets
 from dataclasses import dataclass
 
 from oor import names, native
@@ -158,7 +157,7 @@ def _write_manifest(
     """As of a store that was closed in order, with an id of its own: the logs of two stores are
     never taken for each other's."""
     content = ManifestState(
-        database_id=secrets.token_bytes(16),
+        database_id=os.urandom(16),
         epoch=state.manifest.state.epoch,
         next_number=max(metas, default=0) + 1,
         flushed_lsn=last_lsn,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import time
 
 from oor import names, native
@@ -30,7 +29,7 @@ class StoreLock:
                 )
             owner = {
                 "pid": os.getpid(),
-                "host": socket.gethostname(),
+                "host": os.uname().nodename,
                 "since": time.strftime("%FT%TZ", time.gmtime()),
             }
             data = json.dumps(owner).encode("ascii") + b"\n"
@@ -81,7 +80,7 @@ def owner_of(directory: str) -> str | None:
     try:
         with native.File(os.path.join(directory, names.LOCK), native.READ) as file:
             found = json.loads(file.read(4096))
-            if found["host"] == socket.gethostname():
+            if found["host"] == os.uname().nodename:
                 os.kill(int(found["pid"]), 0)
             return f"process {found['pid']} on {found['host']} since {found['since']}"
     except PermissionError:

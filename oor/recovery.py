@@ -19,7 +19,6 @@ import contextlib
 import errno
 import itertools
 import os
-import secrets
 import time
 from dataclasses import dataclass, field
 
@@ -227,7 +226,7 @@ def no_store(directory: str) -> StorageError:
 
 def new_database_id() -> bytes:
     """What tells the files of this store from those of all others: 16 random bytes."""
-    return secrets.token_bytes(16)
+    return os.urandom(16)
 
 
 def _create(directory: str, options: Options) -> Recovered:

@@ -29,9 +29,9 @@ C_FILES = ("io", "frame", "wal", "wal_commit", "wal_drain", "wal_open", "wal_seg
            "wal_tail", "wal_thread", "walscan")  # fmt: skip
 PYTHON_FILES = ("recovery", "manifest", "commit")
 TESTS = (
-    "test_io_door.py", "test_log.py", "test_log_format.py", "test_recovery.py", "test_recycling.py",
+    "test_io_door.py", "test_log.py", "test_log_format.py", "test_recovery.py", "test_recycling.py", "test_salvage.py",
     "test_faults.py", "test_manifest.py", "test_loss_bounds.py", "test_threads.py",
-    "test_aio.py", "test_errors.py", "test_classes.py", "test_pressure.py", "test_easy_put.py",
+    "test_aio.py", "test_errors.py", "test_allocations.py", "test_classes.py", "test_pressure.py", "test_easy_put.py",
     "test_order.py", "test_db.py", "test_file_systems.py", "test_bytes.py", "test_doctor.py",
     "test_cli.py", "test_reader.py",
     "test_commit.py",  # the last: it takes the interpreter's trace function for itself

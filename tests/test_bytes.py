@@ -9,14 +9,24 @@ import os
 import shutil
 
 import pytest
-from support.engine import TINY, content, copy_of, files, flip, kill, read, scratch, write
-from test_recovery import frames_of, without_tail
+from support.engine import (
+    ROOMY,
+    content,
+    copy_of,
+    files,
+    flip,
+    frames_of,
+    kill,
+    read,
+    scratch,
+    without_tail,
+    write,
+)
 
 import oor
 from oor import codec
 
 ZEROS_STEP = 61 if os.environ.get("OOR_EXPLORE", "1") == "1" else 1
-ROOMY = TINY | {"memtable_bytes": 1 << 20}
 
 
 def put_some(path, count, **options):

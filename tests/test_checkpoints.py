@@ -152,7 +152,9 @@ def test_a_crash_behind_any_operation_of_it_while_the_manifest_rolls_breaks_noth
     monkeypatch.setattr(manifest, "ROLL_BYTES", 1)
     with MemoryDisk() as disk:
         recorded = record(disk, workload_of(sequence), name=sequence[-1])
-        last = next(n for n, e in enumerate(recorded.events) if e.op is Op.MARK and e.text == "last")
+        last = next(
+            n for n, e in enumerate(recorded.events) if e.op is Op.MARK and e.text == "last"
+        )
         rolls = [
             event
             for event in recorded.events[last:]

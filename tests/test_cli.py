@@ -248,7 +248,9 @@ def test_stat_says_what_the_tables_are_packed_with_whatever_the_options_are_now(
     assert content["codecs"] == {codec: 1}
     assert content["payload_bytes"] == 1000 * (4 + 14 * 9)
     assert run(["stat", path]) == exits.FINE
-    assert re.search(rf"^compression +{codec} in 1 table; 127.0 KiB of keys", capsys.readouterr().out, re.M)
+    assert re.search(
+        rf"^compression +{codec} in 1 table; 127.0 KiB of keys", capsys.readouterr().out, re.M
+    )
 
 
 def test_recover_dry_run_prints_the_plan_and_changes_nothing(tmp_path, capsys):

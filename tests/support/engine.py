@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import oor
+from oor import native
 from oor.crashlab.history import History, digest
 
 __all__ = ["History", "digest"]
@@ -30,6 +31,9 @@ TINY: dict[str, Any] = {
     "background": False,
 } | UNHINDERED
 """Everything happens soon: rotations, flushes, compactions of several levels."""
+
+ROOMY = TINY | {"memtable_bytes": 1 << 20}
+"""The same, and all that a test writes stays in the log."""
 
 
 def kill(db: oor.DB) -> None:
@@ -89,3 +93,34 @@ def scratch() -> Iterator[str]:
     base = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="oor-", dir=base) as folder:
         yield folder
+
+
+def filled(
+    path: str, count: int = 40, mode: str = "sync", size: int = 300, **options: Any
+) -> dict[bytes, bytes]:
+    """A store that was killed after `count` puts in segment 1 and further; returns what it
+    holds.
+    """
+    db = oor.open(path, **ROOMY | options)
+    for i in range(count):
+        db.put(b"%05d" % i, b"v" * size, durability=mode)
+    found = content(db)
+    kill(db)
+    return found
+
+
+def frames_of(path: str) -> list[tuple[int, int, int, int]]:
+    """(offset, size, first LSN, operations) of each frame of a segment, by its own checksums."""
+    data = read(path)
+    raw = native.ffi.new("oor_frame_info *")
+    at, found = 4096, []
+    while native.lib.oor_frame_inspect(data, len(data), at, raw):
+        found.append((at, raw.size, raw.first_lsn, raw.op_count))
+        at += raw.size
+    return found
+
+
+def without_tail(path: str) -> None:
+    """What a power loss leaves of the shared tail at the worst: nothing."""
+    tail = os.path.join(path, "TAIL")
+    write(tail, bytes(os.path.getsize(tail)))

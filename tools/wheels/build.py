@@ -21,10 +21,11 @@ HERE = Path(__file__).parent
 
 def run(command: list[str | Path], **more: object) -> str:
     """Run a command and return what it printed; its whole output is shown if it fails."""
+    together = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
     done = subprocess.run(
         [str(part) for part in command],
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **more,  # type: ignore[call-overload]
-    )  # fmt: skip
+        **together | more,  # type: ignore[call-overload]
+    )
     if done.returncode:
         print(done.stdout, file=sys.stderr)
         raise SystemExit(f"failed: {' '.join(map(str, command))}")
