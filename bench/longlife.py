@@ -11,8 +11,8 @@ level with zstd, but for "oor, L0 bare", which packs level 1 and below (the defa
 Updates come at 80 % of what the slowest took. After them each gets a burst at 80 % of its own rate,
 from which the longest waits are. Write amplification is bytes written to tables for each byte of
 keys and values given; space is what the files of tables take for each live byte. With --kills a
-child that writes is killed at random moments, and what the log takes and how long the next open
-needs is measured.
+store is grown to all the sets, a child that updates them is killed at random moments, and what the
+log takes and how long the next open needs is measured, instead of all that.
 """
 
 from __future__ import annotations
@@ -310,7 +310,8 @@ def report(lives: list[Life], live_bytes: int) -> None:
 CHILD = """
 import sys, random, oor
 from bench.longlife import OPTIONS, BATCH, sets
-pairs = sets(20_000, 3)
+count, seed = int(sys.argv[2]), int(sys.argv[3])
+pairs = random.Random(seed).sample(sets(count, 0), min(count, 100_000))
 with oor.open(sys.argv[1], **OPTIONS) as db:
     print("ready", flush=True)
     while True:
@@ -319,24 +320,32 @@ with oor.open(sys.argv[1], **OPTIONS) as db:
 """
 
 
-def kills(path: str, count: int) -> None:
-    """Kill a writing child `count` times; print what the log took and what the opens needed."""
-    rng, opens, logs = random.Random(4), [], []
-    for _ in range(count):
-        child = subprocess.Popen([sys.executable, "-c", CHILD, path], stdout=subprocess.PIPE)
+def kills(path: str, count: int, pairs: list[Pair]) -> None:
+    """Grow a store to all the sets, then kill a child that updates them at full speed `count`
+    times; print what the log took and what the opens needed.
+    """
+    store = Oor(path)
+    Life(store).give(pairs)
+    store.close()
+    rng, opens, logs, replayed = random.Random(4), [], [], []
+    for number in range(count):
+        told = [sys.executable, "-c", CHILD, path, str(len(pairs)), str(number)]
+        child = subprocess.Popen(told, stdout=subprocess.PIPE)
         assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        time.sleep(0.2 + 1.3 * rng.random())
+        time.sleep(0.2 + 2.8 * rng.random())
         child.send_signal(signal.SIGKILL)
         child.wait()
         child.stdout.close()
         names = [entry for entry in os.scandir(path) if entry.name.endswith(".wal")]
         logs.append(sum(entry.stat().st_size for entry in names))
         began = time.perf_counter()
-        with oor.open(path, **OPTIONS):
+        with oor.open(path, **OPTIONS) as db:
             opens.append(time.perf_counter() - began)
+            replayed.append(db.recovery.records)
     print(
-        f"{count} kills: open median {statistics.median(opens):.3f} s, longest {max(opens):.3f} s;"
-        f" log {max(logs) / MIB:.0f} MiB at the most,"
+        f"{count} kills: open median {statistics.median(opens):.3f} s, longest {max(opens):.3f} s,"
+        f" {statistics.median(replayed):,.0f} records replayed in the median, {max(replayed):,} at"
+        f" the most; log {max(logs) / MIB:.0f} MiB at the most,"
         f" bound {(MAX_LOG_BYTES + 2 * SEGMENT_BYTES) / MIB:.0f}"
     )
 
@@ -354,10 +363,10 @@ def main() -> None:
         given.sets, given.seconds = 200_000, 12.0
     folder = tempfile.mkdtemp(prefix="oor-longlife-", dir=given.directory)
     try:
-        if given.kills:
-            kills(os.path.join(folder, "killed"), given.kills)
-            return
         pairs = sets(given.sets, 0)
+        if given.kills:
+            kills(os.path.join(folder, "killed"), given.kills, pairs)
+            return
         stores = [
             Oor(os.path.join(folder, "oor")),
             Oor(os.path.join(folder, "bare"), "oor, L0 bare", compression=("none", "zstd")),

@@ -29,7 +29,7 @@ from oor.version import VersionEdit
 
 FORMAT = 1
 ROLL_BYTES = 1 << 20
-"""A manifest longer than this is written anew."""
+"""A manifest longer than this is written anew, if nobody says otherwise."""
 
 
 def _crc(data: bytes) -> str:
@@ -238,8 +238,11 @@ class Manifest:
     followed by another in the same file.
     """
 
-    def __init__(self, directory: str, number: int, state: ManifestState) -> None:
+    def __init__(
+        self, directory: str, number: int, state: ManifestState, roll_bytes: int = ROLL_BYTES
+    ) -> None:
         self._directory = directory
+        self._roll_bytes = roll_bytes
         self.number = number
         self.state = state
         self.lines = 0
@@ -251,12 +254,14 @@ class Manifest:
         self._number_lock = threading.Lock()
 
     @classmethod
-    def create(cls, directory: str, number: int, state: ManifestState) -> Manifest:
+    def create(
+        cls, directory: str, number: int, state: ManifestState, roll_bytes: int = ROLL_BYTES
+    ) -> Manifest:
         """Write a new manifest that holds `state` and make CURRENT name it: the commit point of an
         open.
         """
         state.next_number = max(state.next_number, number + 1)
-        manifest = cls(directory, number, state)
+        manifest = cls(directory, number, state, roll_bytes)
         manifest._write_anew(number)
         return manifest
 
@@ -278,7 +283,7 @@ class Manifest:
                 f"the manifest takes no more edits since: {self._failure}",
                 path=self.path, errno=self._failure.errno,
             )  # fmt: skip
-        rolls = self._torn or self._size > ROLL_BYTES
+        rolls = self._torn or self._size > self._roll_bytes
         number = self.new_number() if rolls else self.number
         edit = replace(edit, next_number=self._next_number)
         state = replace(self.state, tables=dict(self.state.tables))

@@ -59,6 +59,8 @@ class Options:
     the files of segments, those made ahead and kept for reuse among them, never take more than this
     and two segments: writers wait before they do. A larger batch is logged once all before it is
     flushed; opening a store adds one segment for a moment. Not enforced without `background`."""
+    manifest_bytes: int = MIB
+    """A manifest that is longer is written anew with the next edit: one line, all live tables."""
     checkpoint_interval: float = 60.0
     """The longest time between two checkpoints of a store that is written to."""
     wal_block_padding: bool = False
@@ -172,6 +174,7 @@ class Options:
             "tail_bytes": (16 * KIB, 1 << 28),
             "spare_segments": (0, 1000),
             "max_log_bytes": (1, 1 << 50),
+            "manifest_bytes": (0, 1 << 40),
             "checkpoint_interval": (0.01, 1e9),
             "cache_bytes": (0, 1 << 50),
             "block_bytes": (256, 64 * KIB),

@@ -249,7 +249,9 @@ def _create(directory: str, options: Options) -> Recovered:
     )
     try:
         log.finish_copy()
-        manifest = Manifest.create(directory, 1, ManifestState(database_id, epoch=1))
+        manifest = Manifest.create(
+            directory, 1, ManifestState(database_id, epoch=1), options.manifest_bytes
+        )
         log.start()
     except BaseException:
         log.close()
@@ -286,7 +288,7 @@ def _redo(plan: RecoveryPlan, options: Options) -> tuple[_Redo, Log, Manifest]:
         numbers = itertools.count(max([plan.next_number - 1, *redo.live]) + 1)
         _replay_all(redo, plan, options, log if copies else None, numbers)
         log.finish_copy()
-        return redo, log, _commit(plan, redo, next(numbers))
+        return redo, log, _commit(plan, redo, next(numbers), options.manifest_bytes)
     except BaseException:
         log.close()
         _discard(plan, redo)
@@ -383,7 +385,7 @@ def _flush(redo: _Redo, plan: RecoveryPlan, options: Options, numbers: object) -
     redo.memtable = Memtable(redo.memtable.last_lsn + 1)
 
 
-def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:
+def _commit(plan: RecoveryPlan, redo: _Redo, number: int, roll_bytes: int) -> Manifest:
     """The manifest of the new epoch: tables, log start and epoch change together or not at all."""
     old = plan.state
     state = ManifestState(
@@ -396,7 +398,7 @@ def _commit(plan: RecoveryPlan, redo: _Redo, number: int) -> Manifest:
         checkpoint_lsn=old.checkpoint_lsn,
         tables=redo.live | {meta.number: (0, meta) for meta in redo.tables},
     )
-    return Manifest.create(plan.directory, number, state)
+    return Manifest.create(plan.directory, number, state, roll_bytes)
 
 
 # ---- undo ----------------------------------------------------------------------------------------

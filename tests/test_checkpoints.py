@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import oor
-from oor import flush, manifest, native
+from oor import flush, native
 from oor.crashlab.explorer import Explorer, Plan
 from oor.crashlab.memory import MemoryDisk
 from oor.crashlab.recording import Op
@@ -146,12 +146,13 @@ TWO_TABLES = ("put", "flush", "batch", "flush", "delete")
     ids=lambda sequence: sequence[-1],
 )
 def test_a_crash_behind_any_operation_of_it_while_the_manifest_rolls_breaks_nothing(
-    monkeypatch, sequence
+    sequence,
 ):
     """Each edit is a roll: a new manifest, CURRENT exchanged, the old one removed."""
-    monkeypatch.setattr(manifest, "ROLL_BYTES", 1)
     with MemoryDisk() as disk:
-        recorded = record(disk, workload_of(sequence), name=sequence[-1])
+        recorded = record(
+            disk, workload_of(sequence), name=sequence[-1], options={"manifest_bytes": 0}
+        )
         last = next(
             n for n, e in enumerate(recorded.events) if e.op is Op.MARK and e.text == "last"
         )

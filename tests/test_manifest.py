@@ -10,7 +10,6 @@ from support.engine import files, read, write
 from support.recording import MUTATING, How, Op, Recording
 
 import oor
-from oor import manifest as room
 from oor.manifest import Manifest, ManifestState, decode_line, encode_line, read_manifest
 from oor.version import VersionEdit
 
@@ -18,8 +17,8 @@ ID = bytes(16)
 WITHOUT_SYNC = tuple(op for op in MUTATING if op is not Op.SYNC)
 
 
-def made(folder, count=0):
-    manifest = Manifest.create(str(folder), 1, ManifestState(ID, epoch=1))
+def made(folder, count=0, **limits):
+    manifest = Manifest.create(str(folder), 1, ManifestState(ID, epoch=1), **limits)
     for lsn in range(1, count + 1):
         manifest.append(VersionEdit(flushed_lsn=lsn, durable_lsn=lsn))
     return manifest
@@ -107,14 +106,13 @@ def test_an_append_that_ran_out_of_room_leaves_nothing_in_the_middle(tmp_path, a
     assert found.state.flushed_lsn == 5 and found.torn_bytes == 0
 
 
-def test_every_failure_of_a_roll_leaves_a_manifest_in_force(tmp_path, monkeypatch):
-    monkeypatch.setattr(room, "ROLL_BYTES", 200)
+def test_every_failure_of_a_roll_leaves_a_manifest_in_force(tmp_path):
     for error in (errno.ENOSPC, errno.EIO):
         for nth in range(1, 40):
             folder = tmp_path / f"{error}.{nth}"
             folder.mkdir()
             with Recording(folder, payloads=False) as recording:
-                manifest = made(folder, 2)
+                manifest = made(folder, 2, roll_bytes=200)
                 recording.fail(
                     WITHOUT_SYNC if error == errno.ENOSPC else MUTATING, nth=nth, errno=error
                 )

@@ -5,6 +5,7 @@ W-C  frames of one size, and of a prime one, through segments that are used agai
 W-E  every kind of call once, to meet an error in each operation
 W-S  snapshots held while memtables are flushed and tables are merged
 mixed  all modes, a close, a kill and a recovery; large  frames larger than the tail
+rolls  the same as mixed, and each edit is a new manifest
 """
 
 from __future__ import annotations
@@ -125,5 +126,6 @@ SCRIPTS: dict[str, tuple[Workload, dict[str, object]]] = {
     "W-E-buffered": (errors, {"direct_io": False}),
     "W-S": (snapshots, {}),
     "large": (large, {}),
+    "rolls": (mixed, {"manifest_bytes": 0}),
 }
 """Name -> (workload, options beyond the tiny ones)."""
