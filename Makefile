@@ -139,7 +139,7 @@ $(VENV)/installed: $(VENV)/build-tools $(C_SIDE)
 	@touch $@
 
 $(VENV)/test-tools: $(VENV)/installed
-	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100" sgp4 matplotlib zstandard pyarrow duckdb pyyaml \
+	@$(BIN)/python -m pip install $(MESSAGES) "pytest>=8" "hypothesis>=6.100" sgp4 matplotlib zstandard pyarrow duckdb pyyaml check-jsonschema \
 	  prometheus-client opentelemetry-sdk
 	@touch $@
 

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIGURES = ROOT / "docs" / "figures" / "sanitize.json"
 SANITIZERS = {"asan": "address,undefined", "tsan": "thread"}
 SUITE = ("test_log.py", "test_table.py", "test_version.py", "test_scans.py", "test_threads.py",
-         "test_recovery.py", "test_compaction.py", "test_tle_scan.py")  # fmt: skip
+         "test_recovery.py", "test_salvage.py", "test_compaction.py", "test_tle_scan.py")  # fmt: skip
 
 
 def cmake() -> str:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tools.wheels.trial import TESTS
 
 yaml = pytest.importorskip("yaml", reason="workflows are read with PyYAML")
 
@@ -26,6 +30,35 @@ def steps():
     for name, job in jobs():
         for step in job["steps"]:
             yield name, step
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_workflow_keeps_to_the_schema_of_its_host(path):
+    pytest.importorskip("check_jsonschema", reason="schemas come with check-jsonschema")
+    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema"]
+    done = subprocess.run(
+        [*command, "vendor.github-workflows", path], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_fails_in_front_of_a_pipe_fails_its_step():
+    for path in FILES:
+        content = yaml.safe_load(path.read_text())
+        shell = content.get("defaults", {}).get("run", {}).get("shell")
+        for job in content["jobs"].values():
+            for step in job["steps"]:
+                # Said by name, bash runs with pipefail; where nothing is said, without.
+                assert "|" not in step.get("run", "") or step.get("shell", shell) == "bash"
+
+
+def test_what_guards_a_change_runs_for_each():
+    called = {step["run"] for name, step in steps() if name.startswith("ci.yml") and "run" in step}
+    wanted = {"make check", "make docs", "make sanitize", "make mutants", "make counters",
+              "make kernels", "make bench-compare BASE=HEAD~1"}  # fmt: skip
+    assert wanted <= called
+    (measured,) = (job for name, job in jobs() if name == "ci.yml: benchmarks")
+    assert measured["steps"][0]["with"]["fetch-depth"] == 2, "HEAD~1 is not there otherwise"
 
 
 def test_there_is_a_workflow_for_changes_and_one_for_releases():
@@ -93,6 +126,7 @@ def test_wheels_are_tested_with_files_that_are_there_and_copied():
     copied = settings["test-sources"]
     assert all((ROOT / name).exists() for name in copied)
     tested = re.findall(r"tests/\w+\.py", settings["test-command"])
+    assert tested == [f"tests/{name}" for name in TESTS], "make wheels tries them with others"
     assert len(tested) >= 5 and "tests/test_recovery.py" in tested
     assert all((ROOT / name).is_file() for name in tested) and "tests" in copied
     assert "oor" not in copied, "the tests would find the sources and not the wheel"

@@ -14,7 +14,7 @@ from tools.wheels.targets import WORK
 
 TESTS = (
     "test_build.py", "test_package.py", "test_crc32c.py", "test_db.py", "test_recovery.py",
-    "test_log_format.py", "test_table_format.py",
+    "test_salvage.py", "test_log_format.py", "test_table_format.py",
 )  # fmt: skip
 """Smoke and recovery: what is different on another CPU shows here."""
 REQUIREMENTS = ("pytest>=8", "hypothesis>=6.100")
