@@ -84,7 +84,7 @@ class Registry(Questions):
     # ---- sources ----
 
     def sources(self) -> dict[int, str]:
-        """Id -> name of every source registered so far."""
+        """Id -> name of every source registered so far. FormatError for one of a later format."""
         names: dict[int, str] = {}
         for key, value in self._db.scan(prefix=keys.SOURCE_PREFIX):
             if not value or value[0] != _SOURCE_FORMAT:
