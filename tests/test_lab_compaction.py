@@ -74,6 +74,14 @@ def test_the_bound_of_replay_is_the_line_through_what_was_measured():
     assert found.figures()["longest_ms"] == pytest.approx(7.0)
 
 
+@pytest.mark.parametrize("seconds", [(1.0, 2.5, 3.0), (3.0, 2.0, 1.0), (1.0, 1.0, 1.0)])
+def test_no_replay_lies_above_the_bound_and_it_never_falls_however_noisy_the_replays_are(seconds):
+    replays = tuple(Replay(1000 * n, 0, 0.0, each, 0.0) for n, each in enumerate(seconds, start=1))
+    found = ReplayTime(100.0, 40.0, replays)
+    assert all(replay.seconds <= found.bound(replay.records) + 1e-9 for replay in replays)
+    assert found.bound(100_000) > found.bound(4000) > max(seconds)
+
+
 def test_logs_of_growing_length_are_replayed_whole(tmp_path):
     found = replay_time.run(str(tmp_path), rate=6000, interval=1.0)
     counts = [replay.records for replay in found.replays]

@@ -51,20 +51,26 @@ class ReplayTime:
 
     @property
     def seconds_a_record(self) -> float:
-        """The slope of the line through the replays: what one more record costs."""
+        """The slope of the bound: what one more record costs."""
         return self._line()[1]
 
     def bound(self, count: float) -> float:
-        """Seconds that a replay of so many records takes, by that line."""
+        """Seconds that a replay of so many records takes at the most, by the line along which the
+        replays grow, raised so that none of them lies above it.
+        """
         start, slope = self._line()
         return start + slope * count
 
     def _line(self) -> tuple[float, float]:
-        slope, start = statistics.linear_regression(
+        slope = statistics.linear_regression(
             [replay.records for replay in self.replays],
             [replay.seconds for replay in self.replays],
-        )
-        return start, slope
+        ).slope
+        longest = self.replays[-1]
+        if slope <= 0.0:
+            # The noise is larger than the growth: what opens in any case counts as the records'.
+            slope = longest.seconds / longest.records
+        return max(replay.seconds - slope * replay.records for replay in self.replays), slope
 
     def figures(self) -> dict[str, Any]:
         """The answer by name; times in milliseconds."""
@@ -169,7 +175,7 @@ def report(found: ReplayTime, width: int = 40) -> str:
         f"analysis {longest.analysis_seconds * 1e3:.1f} ms, redo {longest.redo_seconds * 1e3:.1f}, "
         f"undo {longest.undo_seconds * 1e3:.1f}",
         "",
-        "bound by the line through these, ms, for writes a second and seconds between checkpoints",
+        "bound by the line over these, ms, for writes a second and seconds between checkpoints",
         "             " + "".join(f"{seconds:>10} s" for seconds in (1, 10, 60, 300)),
     ]
     for rate in RATES:
@@ -182,11 +188,12 @@ def report(found: ReplayTime, width: int = 40) -> str:
 
 
 def draw(found: ReplayTime, axes: Any) -> None:
-    """Replay against the records, and the line, on one axis of matplotlib."""
+    """Replay against the records, and the bound, on one axis of matplotlib."""
     axis = axes[0]
     counts = [replay.records for replay in found.replays]
-    axis.plot(counts, [found.bound(count) * 1e3 for count in counts], linestyle="--", label="line")
+    axis.plot(counts, [found.bound(count) * 1e3 for count in counts], linestyle="--", label="bound")
     axis.plot(counts, [replay.seconds * 1e3 for replay in found.replays], "o", label="measured")
     axis.set_xlabel("records since the last checkpoint")
     axis.set_ylabel("replay, ms")
+    axis.set_ylim(bottom=0)
     axis.legend()
