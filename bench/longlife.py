@@ -10,7 +10,8 @@ level with zstd, but for "oor, L0 bare", which packs level 1 and below (the defa
 
 Updates come at 80 % of what the slowest took. After them each gets a burst at 80 % of its own rate,
 from which the longest waits are. Write amplification is bytes written to tables for each byte of
-keys and values given; space is what the files of tables take for each live byte. With --kills a
+keys and values given; space is what the files of tables take for each live byte. Three figures in a
+row are those after the load, in the middle of the updates and behind them. With --kills a
 store is grown to all the sets, a child that updates them is killed at random moments, and what the
 log takes and how long the next open needs is measured, instead of all that.
 """
@@ -194,8 +195,8 @@ class Life:
         self.waits: list[float] = []
         self.burst: list[float] = []
         self.rate = 0.0
-        self.amplification = 0.0
-        self.table_bytes = 0
+        self.amplification: list[float] = []
+        self.table_bytes: list[int] = []
 
     def give(self, pairs: list[Pair]) -> None:
         """Write some, batch by batch, as fast as it goes."""
@@ -252,6 +253,8 @@ def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> No
             each.read(sample[: reads // 10])
             each.reads.pop()
             each.read(sample)
+            each.amplification.append(each.store.written() / each.given)
+            each.table_bytes.append(table_bytes(each.store.path))
 
     for each in lives:
         each.rate = each.records / each.ingest_seconds
@@ -273,9 +276,6 @@ def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> No
         if turn == turns // 2:
             look()
     look()
-    for each in lives:
-        each.amplification = each.store.written() / each.given
-        each.table_bytes = table_bytes(each.store.path)
     for _ in range(max(2, turns // 10)):
         for each, feed in zip(lives, feeds, strict=True):
             each.give_at(feed, LOAD * each.rate, 1.0, each.burst)
@@ -285,25 +285,31 @@ def _waits(seconds: list[float]) -> str:
     return f"{share(seconds, 0.5) * 1e3:.2f} / {share(seconds, 0.999) * 1e3:.2f}"
 
 
+def _shares(sizes: list[int], live_bytes: int) -> str:
+    return " / ".join(f"{size / live_bytes:.3f}" for size in sizes)
+
+
 def report(lives: list[Life], live_bytes: int) -> None:
-    """Print the figures, a line for each."""
+    """Print the figures, a line for each; three of a kind are of start, middle and end of the
+    updates.
+    """
     rows: list[tuple[str, Callable[[Life], str]]] = [
         ("ingest, records/s", lambda e: f"{e.rate:,.0f}"),
-        ("write amplification", lambda e: f"{e.amplification:.2f}"),
-        ("space, tables / live", lambda e: f"{e.table_bytes / live_bytes:.3f}"),
-        ("read p50 start/mid/end, us", lambda e: " / ".join(f"{p:.1f}" for p, _ in e.reads)),
-        ("read p99 start/mid/end, us", lambda e: " / ".join(f"{p:.1f}" for _, p in e.reads)),
+        ("write amplification", lambda e: " / ".join(f"{a:.2f}" for a in e.amplification)),
+        ("space, tables / live", lambda e: _shares(e.table_bytes, live_bytes)),
+        ("read p50, us", lambda e: " / ".join(f"{p:.1f}" for p, _ in e.reads)),
+        ("read p99, us", lambda e: " / ".join(f"{p:.1f}" for _, p in e.reads)),
         ("updates p50/p99.9, ms", lambda e: _waits(e.waits)),
         ("burst p50/p99.9, ms", lambda e: _waits(e.burst)),
         ("longest write, ms", lambda e: f"{max(e.waits + e.burst) * 1e3:.1f}"),
         ("waits", lambda e: e.store.note()),
     ]
-    print(f"{'':26}" + "".join(f"{each.store.name:>46}" for each in lives))
+    print(f"{'':26}" + "".join(f"{each.store.name:>44}" for each in lives))
     for name, figure in rows:
-        print(f"{name:26}" + "".join(f"{figure(each):>46}" for each in lives), flush=True)
+        print(f"{name:26}" + "".join(f"{figure(each):>44}" for each in lives), flush=True)
     for each in lives:
         each.store.settle()
-    settled = "".join(f"{table_bytes(e.store.path) / live_bytes:>46.3f}" for e in lives)
+    settled = "".join(f"{table_bytes(e.store.path) / live_bytes:>44.3f}" for e in lives)
     print(f"{'space after a compaction':26}{settled}")
 
 
