@@ -77,7 +77,8 @@ static inline uint64_t oor_round_up(uint64_t value, uint64_t unit) {
     return (value + unit - 1) / unit * unit;
 }
 
-/* 0 when the sizes add up to what the two areas hold, each within its limit; else OOR_E_LIMIT. */
+/* 0 when the sizes add up to what the two areas hold, each within its limit; else OOR_E_LIMIT.
+ * `value_sizes` NULL: there are keys only. */
 int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes,
                       size_t values_size, const uint32_t *value_sizes);
 

@@ -491,6 +491,7 @@ typedef struct {
 
 typedef struct oor_cache oor_cache;
 typedef struct oor_table oor_table;
+typedef struct oor_bulk oor_bulk;
 typedef struct oor_run oor_run;
 typedef struct oor_version oor_version;
 typedef struct oor_merge oor_merge;
@@ -516,12 +517,39 @@ void oor_cache_read_stats(oor_cache *cache, oor_cache_stats *out);
 /* Holds the invariants of cache.h against what is there: 0 or OOR_E_BROKEN.  For tests. */
 int oor_cache_check(oor_cache *cache);
 
+/* ---- columns in memory (bulk.c) -------------------------------------------------------------- */
+
+enum { OOR_BULK_ABSENT = -1, OOR_BULK_DELETED = -2 };
+typedef struct {
+    const uint8_t *data; /* the bulk's, for as long as it lives */
+    int64_t size;        /* or one of the two above */
+} oor_bulk_value;
+
+oor_bulk *oor_bulk_new(void);
+void oor_bulk_free(oor_bulk *bulk);
+/* Takes a copy of the pairs, later ones over earlier ones; readers see all of them or none. */
+int oor_bulk_add(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
+                 const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                 const uint32_t *value_sizes);
+oor_bulk_value oor_bulk_get(oor_bulk *bulk, const uint8_t *key, size_t key_size);
+/* The same for each of `count` keys, of one moment. */
+int oor_bulk_get_many(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
+                      const uint32_t *key_sizes, oor_bulk_value *out);
+/* How many keys it has. */
+int64_t oor_bulk_count(oor_bulk *bulk);
+/* Its keys in the order in which they came, at most `most` from the one at `from` on, pickled. */
+int oor_bulk_keys(oor_bulk *bulk, uint64_t from, uint64_t most, oor_buffer *out);
+
 /* A run collects pairs in any order, each key once, and writes them as one table. */
 oor_run *oor_run_new(void);
 void oor_run_free(oor_run *run);
 int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_size,
                 const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                 const uint32_t *value_sizes);
+/* Adds what a bulk holds but for the `count` keys that are given.  Nothing is copied: nobody may
+ * add to the bulk any more, and it must outlive the run. */
+int oor_run_add_bulk(oor_run *run, const oor_bulk *bulk, uint64_t count, const uint8_t *keys,
+                     size_t keys_size, const uint32_t *key_sizes);
 /* Sorts and writes; the file is whole and synced when it returns, its name is not. */
 int oor_run_write(oor_run *run, const char *path, uint64_t number, const oor_table_options *options,
                   uint64_t first_lsn, uint64_t last_lsn, oor_table_props *out);
@@ -686,6 +714,11 @@ void oor_compaction_cancel(oor_compaction *compaction);
 
 /* ---- columns (columns.c) --------------------------------------------------------------------- */
 
+/* 0 if none of the `other_count` keys is one of the first `count`, 1 if one is or, once in 2^63,
+ * seems to be. */
+int oor_columns_share_key(uint64_t count, const uint8_t *keys, size_t keys_size,
+                          const uint32_t *key_sizes, uint64_t other_count, const uint8_t *others,
+                          size_t others_size, const uint32_t *other_sizes);
 /* The pairs as a pickled dict key -> value or None, later ones over earlier ones. */
 int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size,
                         const uint32_t *key_sizes, const uint8_t *values, size_t values_size,

@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "build.h"
+#include "bulk.h"
 #include "memory.h"
 #include "sort.h"
 
@@ -12,12 +13,7 @@ typedef struct chunk {
     uint8_t data[]; /* keys, then values */
 } chunk;
 
-typedef struct {
-    const uint8_t *key;
-    const uint8_t *value;
-    uint32_t key_size;
-    uint32_t value_size;
-} pair;
+typedef oor_bulk_entry pair;
 
 struct oor_run {
     chunk *chunks;
@@ -77,6 +73,25 @@ int oor_run_add(oor_run *run, uint64_t count, const uint8_t *keys, size_t keys_s
         key += key_sizes[i];
         if (value_sizes[i] != OOR_TOMBSTONE) value += value_sizes[i];
     }
+    return 0;
+}
+
+int oor_run_add_bulk(oor_run *run, const oor_bulk *bulk, uint64_t count, const uint8_t *keys,
+                     size_t keys_size, const uint32_t *key_sizes) {
+    size_t entries_count;
+    const oor_bulk_entry *entries = oor_bulk_entries(bulk, &entries_count);
+    int rc = oor_columns_check(count, keys_size, key_sizes, 0, NULL);
+    if (rc >= 0) rc = reserve_pairs(run, entries_count);
+    if (rc < 0) return rc;
+    uint8_t *left_out = calloc(entries_count + 1, 1);
+    if (!left_out) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu marks", entries_count);
+    for (uint64_t i = 0; i < count; keys += key_sizes[i++]) {
+        int64_t place = oor_bulk_place(bulk, keys, key_sizes[i]);
+        if (place >= 0) left_out[place] = 1;
+    }
+    for (size_t i = 0; i < entries_count; i++)
+        if (!left_out[i]) run->pairs[run->count++] = entries[i];
+    free(left_out);
     return 0;
 }
 

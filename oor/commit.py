@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from oor.batch import BytesLike, as_bytes, check_sizes
+from oor.bulk import Laid
 from oor.errors import FailedError, WouldStallError
 from oor.memtable import ABSENT, ENTRY_BYTES, Memtable
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
@@ -37,7 +38,8 @@ ALLOWANCES: Final = 64
 PATIENCE: Final = 0.001
 """Seconds that a writer who does not want to wait gives the one before it to get out of the way."""
 
-Mutations = dict[bytes, bytes | None]
+Pairs = dict[bytes, bytes | None]
+Mutations = Pairs | Laid
 
 
 class Commit:
@@ -151,7 +153,7 @@ class Commit:
 
     # ---- batches ---------------------------------------------------------------------------------
 
-    def write(self, columns: Columns, pairs: Mutations, mode: Durability) -> int:
+    def write(self, columns: Columns, pairs: Pairs, mode: Durability) -> int:
         """Commit a batch, atomic, and return the LSN of its last mutation.
 
         `pairs` is what it adds up to.
@@ -160,7 +162,7 @@ class Commit:
         return self._write(columns.arguments(), 0, lambda: pairs, size, mode)
 
     def log(
-        self, columns: Columns, pairs: Mutations, mode: Durability, wait: bool = True
+        self, columns: Columns, pairs: Pairs, mode: Durability, wait: bool = True
     ) -> tuple[int, Durability]:
         """The first half of `write`: the last LSN, and SYNC if the batch is visible only once it is
         durable.
@@ -206,11 +208,9 @@ class Commit:
         )
 
         def load() -> Mutations:
-            # After the log has stamped the values; under the commit lock, as every use of the
+            # Read after the log has stamped the values; under the commit lock, as every use of the
             # buffer.
-            check(lib.oor_columns_to_dict(*arguments, self._buffer.raw))
-            pairs: Mutations = self._buffer.load()
-            return pairs
+            return Laid(arguments, self._buffer)
 
         size = len(key_sizes) * ENTRY_BYTES + len(keys) + len(values)
         return self._write(arguments, _STAMP if stamp else 0, load, size, mode)

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 from oor import native
+from oor.bulk import Bulk
 from oor.codec import codec_at
 from oor.errors import DiskFullError, OorError
 from oor.memtable import Memtable
@@ -39,8 +40,9 @@ def table_options(options: Options, level: int = 0) -> TableOptions:
 
 
 def chunks_of(memtable: Memtable) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
-    """The pairs of a memtable that nobody writes to, in chunks, in no order."""
-    pairs = iter(memtable.data.items())
+    """The pairs of a memtable that nobody writes to, in chunks, in no order; not its columns."""
+    data = memtable.data
+    pairs = iter((data.single if isinstance(data, Bulk) else data).items())
     while chunk := list(islice(pairs, CHUNK_PAIRS)):
         keys, values = zip(*chunk, strict=True)
         yield list(keys), list(values)
@@ -68,6 +70,7 @@ def write_table(
             table_options(options),
             memtable.first_lsn,
             memtable.last_lsn,
+            memtable.data.add_to if isinstance(memtable.data, Bulk) else None,
         )
         native.sync_dir(directory)
     except OorError:

@@ -7,6 +7,7 @@ from itertools import repeat
 from typing import Any, Protocol
 
 from oor.batch import BytesLike, all_bytes, as_bytes
+from oor.bulk import Bulk
 from oor.errors import ClosedError
 from oor.memtable import ABSENT, Absent
 from oor.native import lib
@@ -164,11 +165,13 @@ class ClosedView:
         return ClosedError(why, path=path)
 
 
-def _lookup(data: dict[bytes, bytes | None]) -> Lookup:
+def _lookup(data: dict[bytes, bytes | None] | Bulk) -> Lookup:
+    if isinstance(data, Bulk):
+        return data.get_many
     get = data.get
     return lambda keys: map(get, keys, repeat(ABSENT))
 
 
-def _getter(data: dict[bytes, bytes | None]) -> Callable[[bytes], bytes | Absent | None]:
+def _getter(data: dict[bytes, bytes | None] | Bulk) -> Callable[[bytes], bytes | Absent | None]:
     get = data.get
     return lambda key: get(key, ABSENT)

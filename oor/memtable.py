@@ -2,7 +2,7 @@
 
 A dict from key to value (None: deleted) whose order is made only when someone asks for it: an
 insert into a sorted container costs ten times one into a dict, and most keys are flushed without
-ever being scanned.
+ever being scanned. Large batches in columns stay columns beside the dict (oor.bulk).
 """
 
 from __future__ import annotations
@@ -16,20 +16,12 @@ from typing import Any, Final
 
 from sortedcontainers import SortedList
 
+from oor.bulk import ABSENT, MANY, MOVED, Absent, Bulk, Laid
+
+__all__ = ["ABSENT", "ENTRY_BYTES", "Absent", "Memtable", "MemtableView"]
+
 ENTRY_BYTES: Final = 160
 """What an entry costs besides its key and value: two objects and a place in the dict."""
-
-
-class Absent:
-    """The type of `ABSENT`: not here, ask further down. (None is an answer: deleted.)"""
-
-    __slots__ = ()
-
-    def __repr__(self) -> str:
-        return "ABSENT"
-
-
-ABSENT: Final = Absent()
 
 
 class _Saved:
@@ -84,12 +76,12 @@ class Memtable:
     """
 
     __slots__ = (
-        "__weakref__", "_newest", "_order", "_order_lock", "_ordered",
+        "__weakref__", "_newest", "_order", "_order_lock", "_ordered", "_ordered_single",
         "data", "first_lsn", "last_lsn", "note", "since", "size",
     )  # fmt: skip
 
     def __init__(self, first_lsn: int) -> None:
-        self.data: dict[bytes, bytes | None] = {}
+        self.data: dict[bytes, bytes | None] | Bulk = {}
         self.size = 0
         self.first_lsn = first_lsn
         """Every mutation in here has this LSN or a higher one."""
@@ -101,6 +93,10 @@ class Memtable:
         self._newest: weakref.ref[_Saved] | None = None
         self._order: SortedList[bytes] = SortedList()
         self._ordered = 0
+        """So many keys, in the order of their first insertion, stand in `_order`; of a Bulk, of its
+        columns."""
+        self._ordered_single = 0
+        """And of its dict."""
         self._order_lock = threading.Lock()
 
     def __len__(self) -> int:
@@ -110,13 +106,19 @@ class Memtable:
         return bool(self.data)
 
     def apply(
-        self, pairs: dict[bytes, bytes | None], first_lsn: int, last_lsn: int, size: int
+        self, pairs: dict[bytes, bytes | None] | Laid, first_lsn: int, last_lsn: int, size: int
     ) -> None:
         """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes of keys and values.
 
         Cost: 50 to 150 ns a pair; more while a view is alive.
         """
         assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
+        if isinstance(pairs, Laid):
+            if self._take_columns(pairs):
+                self.last_lsn = last_lsn
+                self.size += size
+                return
+            pairs = pairs.load()
         if (note := self.note) is not None:
             note(
                 chain.from_iterable(
@@ -126,6 +128,24 @@ class Memtable:
         self.data.update(pairs)
         self.last_lsn = last_lsn
         self.size += size
+
+    def _take_columns(self, laid: Laid) -> bool:
+        """Keep a batch as columns; False where a dict has to take it.
+
+        A view notes what is overwritten, pair by pair; and a dict that is large has its reasons.
+        """
+        if self.note is not None:
+            return False
+        data = self.data
+        if isinstance(data, Bulk):
+            return data.add(laid)
+        if laid.arguments[0] < MANY or len(data) > MOVED:
+            return False
+        bulk = Bulk.over(data)
+        bulk.add(laid)
+        # One step for readers: what the dict had is in the columns, in the same order.
+        self.data = bulk
+        return True
 
     def payload(self) -> int:
         """Bytes of keys and values of all mutations that it took, overwritten ones too."""
@@ -163,22 +183,36 @@ class Memtable:
             return list(islice(keys, count))
 
     def _put_in_order(self) -> None:
-        # The dict keeps insertion order and never loses a key, so what is new stands behind the
+        # Keys keep the order of insertion and are never lost, so what is new stands behind the
         # rest.
-        while self._ordered < len(self.data):
-            try:
-                added = list(islice(self.data, self._ordered, None))
-            except RuntimeError:
-                continue  # a writer added a key meanwhile
+        data = self.data
+        if isinstance(data, Bulk):
+            added = data.column_keys(self._ordered)
+            self._order.update(added)
+            self._ordered += len(added)
+            new = _behind(data.single, self._ordered_single)
+            self._order.update(data.first_seen(new))
+            self._ordered_single += len(new)
+        elif self._ordered < len(data):
+            added = _behind(data, self._ordered)
             self._order.update(added)
             self._ordered += len(added)
 
     def _check(self) -> None:
         with self._order_lock:
             self._put_in_order()
-            assert self._ordered == len(self._order) >= 0
+            assert len(self._order) == len(set(self._order)) >= 0
             assert set(self._order) <= set(self.data)
         assert bool(self.data) == (self.first_lsn <= self.last_lsn)
+
+
+def _behind(data: dict[bytes, bytes | None], count: int) -> list[bytes]:
+    """The keys of a dict behind its first `count`."""
+    while True:
+        try:
+            return list(islice(data, count, None))
+        except RuntimeError:
+            continue  # a writer added a key meanwhile
 
 
 class MemtableView:

@@ -7,7 +7,7 @@ a table, the handles, and the writing of a run of pairs.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
@@ -248,17 +248,20 @@ def write_run(
     options: TableOptions,
     first_lsn: int,
     last_lsn: int,
+    columns: Callable[[Any], None] | None = None,
 ) -> TableMeta:
     """Sort pairs and write them as one table; then the file is durable, its name is not.
 
     `chunks` yields (keys, values), each key once over all of them, in any order; None deletes. Each
     chunk is one crossing, about 100 ns a pair; about 1,000 pairs a chunk keep the interpreter free
-    for others. LimitError if there is no pair or a key comes twice. After a failure the file, whole
-    or in part, is the caller's to remove.
+    for others. `columns` adds more to the run by itself. LimitError if there is no pair or a key
+    comes twice. After a failure the file, whole or in part, is the caller's to remove.
     """
     run = owned(lib.oor_run_new(), lib.oor_run_free)
     for keys, values in chunks:
         check(lib.oor_run_add(run, *Columns(keys, values).arguments()))
+    if columns is not None:
+        columns(run)
     props = ffi.new("oor_table_props *")
     raw_path = os.fsencode(path)
     check(lib.oor_run_write(run, raw_path, number, options.raw(), first_lsn, last_lsn, props))

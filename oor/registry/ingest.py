@@ -12,9 +12,11 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import closing
 
 from oor.errors import OorError
 from oor.registry import sources
+from oor.registry.ahead import ahead
 from oor.registry.delivery import Delivery, by_content, content_pair, next_id
 from oor.registry.formats import Format, format_of, looked_at
 from oor.registry.index import is_open, newest_records, record
@@ -27,7 +29,7 @@ from oor.registry.roster import Roster
 from oor.registry.rules import Rejected
 from oor.registry.sources import Input, Stamp
 from oor.registry.store import Columns, Pairs, Store, joined
-from oor.registry.tle_scan import BATCH_SETS
+from oor.registry.tle_scan import BATCH_SETS, Scanner
 
 
 class ImbalanceError(OorError):
@@ -200,8 +202,7 @@ class _Delivering:
 
     def run(self, rejects: Quarantine) -> None:
         """Read, store and count, to the end of the input or to where it fails."""
-        chunks = self._open()
-        for batch in self._scanner.batches(chunks):
+        for batch in self._batches(self._open()):
             fault = batch.rejected[0] if batch.rejected and self._run._strict else None
             refused = batch.rejected if fault is None else [fault]
             rejects.add(refused, file=self._file.path, source=self._run._source)
@@ -212,6 +213,19 @@ class _Delivering:
             self._run.told()
         _check_balance(self._file, self._scanner)
         self._finish()
+
+    def _batches(self, chunks: Iterator[bytes]) -> Iterator[AnyBatch]:
+        """What is scanned; of a file of lines, on a second thread while this one stores.
+
+        A pipe is asked for more only by who waits for it, and messages are read with the
+        interpreter's lock.
+        """
+        scanner = self._scanner
+        if self._stamp is None or not isinstance(scanner, Scanner):
+            yield from scanner.batches(chunks)
+            return
+        with closing(ahead(scanner.batches(chunks))) as batches:
+            yield from batches
 
     def _open(self) -> Iterator[bytes]:
         """Begin the delivery, or take it up where it was left; returns what is left to read."""
@@ -263,8 +277,8 @@ class _Delivering:
         if limit is None:
             # A strict stop leaves the state of the last whole batch: nothing is passed over.
             self._delivery.rules.update(rules)
-            self._note()
-            self._delivery.state = self._scanner.state()
+            self._note(batch.state["offset"])
+            self._delivery.state = batch.state
         if not self._opened:
             pairs.extend(self._beginning())
         pairs.insert(0, self._delivery.to_pair(len(pairs) + fresh))
@@ -274,11 +288,11 @@ class _Delivering:
             run._report.last_lsn = lsn
             run._roster.keep(batch, keep, run._source_id, lsn - fresh + 1)
 
-    def _note(self) -> None:
-        """The delivery's counts are the file's."""
-        for name in ("read", "stored", "already_there", "quarantined", "size"):
+    def _note(self, size: int) -> None:
+        """The delivery's counts are the file's, in so many bytes of the input."""
+        for name in ("read", "stored", "already_there", "quarantined"):
             setattr(self._delivery, name, getattr(self._file, name))
-        self._delivery.size = self._scanner.offset
+        self._delivery.size = size
 
     def _beginning(self) -> Pairs:
         """What the first write of a delivery says besides."""
@@ -293,7 +307,7 @@ class _Delivering:
     def _finish(self) -> None:
         """Bring the index of newest sets up to date, and say whether all of the input is there."""
         run, delivery, file = self._run, self._delivery, self._file
-        self._note()
+        self._note(self._scanner.offset)
         delivery.finished = time.time()
         if self._hash is not None:
             delivery.sha256 = self._hash.hexdigest()

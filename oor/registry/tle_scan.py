@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import Any
 
@@ -32,19 +32,23 @@ RULES: tuple[str, ...] = tuple(
 
 
 class Batch:
-    """What one scan found. Valid until the scanner goes on to the next batch."""
+    """What one scan found. Valid until the scanner goes on to the next batch but one."""
 
-    __slots__ = ("_base", "_sets", "_size", "_text", "count", "rejected")
+    __slots__ = ("_base", "_memory", "_sets", "_size", "_text", "count", "rejected", "state")
 
     def __init__(
-        self, text: Any, size: int, base: int, sets: Any, count: int, rejected: list[Rejected]
-    ) -> None:
-        self._text = text
+        self, memory: Any, start: int, size: int, base: int, sets: Any, count: int,
+        rejected: list[Rejected], state: dict[str, int],
+    ) -> None:  # fmt: skip
+        self._memory = memory
+        self._text = memory + start
         self._size = size
         self._base = base
         self._sets = sets
         self.count = count
         self.rejected = rejected
+        self.state = state
+        """That of the scanner when it had found this and nothing more."""
 
     def raw_sets(self) -> Any:
         """The sets as an array of oor_tle_set."""
@@ -148,17 +152,17 @@ class Scanner:
     """Reads one input. It knows how far it has read and has counted every byte on the way.
 
     Threads: one at a time. Memory: one chunk of the caller's, what was left of the one before it
-    (at most 68 KiB) and the arrays of a batch.
+    (at most 68 KiB) and the arrays of two batches.
     """
 
-    __slots__ = ("_batch", "_rejects", "_sets", "_state")
+    __slots__ = ("_batch", "_others", "_rejects", "_sets", "_state")
 
     def __init__(self, batch_sets: int = BATCH_SETS) -> None:
         self._state = ffi.new("oor_tle_state *")
         self._sets = ffi.new("oor_tle_set[]", batch_sets)
+        self._others = ffi.new("oor_tle_set[]", batch_sets)
         self._rejects = ffi.new("oor_tle_reject[]", _BATCH_REJECTS)
         self._batch = ffi.new("oor_tle_batch *")
-        self._batch.sets = self._sets
         self._batch.rejects = self._rejects
         self._batch.set_capacity = batch_sets
         self._batch.reject_capacity = _BATCH_REJECTS
@@ -195,7 +199,7 @@ class Scanner:
         """Bytes of blank lines so far; all others are in a set or in a reject."""
         return int(self._state.blank_bytes)
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[Batch]:
+    def batches(self, chunks: Iterable[bytes]) -> Generator[Batch, None, None]:
         """Scan an input to its end. Where its chunks are cut makes no difference."""
         rest = b""
         for chunk in self._without_mark(chunks):
@@ -210,6 +214,8 @@ class Scanner:
         while full:
             base = self.offset
             size = len(text) - done
+            self._sets, self._others = self._others, self._sets
+            self._batch.sets = self._sets
             done += check(lib.oor_tle_scan(self._state, memory + done, size, at_end, batch))
             full = (
                 batch.set_count == batch.set_capacity
@@ -221,7 +227,9 @@ class Scanner:
                     self._rejected(self._rejects[index], text, start - base)
                     for index in range(batch.reject_count)
                 ]
-                yield Batch(memory + start, size, base, self._sets, batch.set_count, rejected)
+                yield Batch(
+                    memory, start, size, base, self._sets, batch.set_count, rejected, self.state()
+                )
         return done
 
     def _rejected(self, found: Any, text: bytes, shift: int) -> Rejected:

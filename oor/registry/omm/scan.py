@@ -9,7 +9,7 @@ next; where the chunks of an input are cut makes no difference to it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import compress
 from typing import Any, NamedTuple
 
@@ -40,12 +40,16 @@ class _Found(NamedTuple):
 class OmmBatch:
     """Messages that are element sets, and rejects, in the order of the input."""
 
-    __slots__ = ("_format", "_found", "rejected")
+    __slots__ = ("_format", "_found", "rejected", "state")
 
-    def __init__(self, form: Format, found: list[_Found], rejected: list[Rejected]) -> None:
+    def __init__(
+        self, form: Format, found: list[_Found], rejected: list[Rejected], state: dict[str, Any]
+    ) -> None:
         self._format = form
         self._found = found
         self.rejected = rejected
+        self.state = state
+        """That of the scanner when it had found this and nothing more."""
 
     @property
     def count(self) -> int:
@@ -129,7 +133,7 @@ class OmmScanner:
         self.set_count, self.reject_count = state["sets"], state["rejects"]
         self._splitter.restore(state["splitter"])
 
-    def batches(self, chunks: Iterable[bytes]) -> Iterator[OmmBatch]:
+    def batches(self, chunks: Iterable[bytes]) -> Generator[OmmBatch, None, None]:
         """Scan an input to its end. Where its chunks are cut makes no difference."""
         first = self.offset == 0
         rest = b""
@@ -193,7 +197,7 @@ class OmmScanner:
     def _batch(self, found: list[_Found], rejected: list[Rejected]) -> OmmBatch:
         self.set_count += len(found)
         self.reject_count += len(rejected)
-        return OmmBatch(self._format, found, rejected)
+        return OmmBatch(self._format, found, rejected, self.state())
 
 
 def _joined(chunks: Iterable[bytes]) -> Iterator[bytes]:

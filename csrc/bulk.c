@@ -1,0 +1,220 @@
+/* bulk.c: the pairs of a memtable that came as columns, without an object for each.
+ *
+ * bulk    := chunk* entries slots
+ * chunk   := keys values            a copy of one batch; it stays where it is
+ * entries := oor_bulk_entry*        one a key, with its newest value, in the order of arrival
+ * slots   := u64*                   a power of two of them, at most half taken, open addressing:
+ *                                   hash:u32 place:u32, place counted from 1; 0: free
+ *
+ * The slot of a key follows from the same 32 bits of its hash that stand in it, so the table grows
+ * without a look at the keys.  In memory only. */
+#include "bulk.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "filter.h"
+#include "memory.h"
+#include "pickle.h"
+
+enum { SLOTS_MIN = 1 << 13, AHEAD = 32 };
+
+typedef struct chunk {
+    struct chunk *next;
+    size_t size;    /* of all of it */
+    uint8_t data[]; /* keys, then values */
+} chunk;
+
+struct oor_bulk {
+    pthread_mutex_t lock;
+    chunk *chunks;
+    oor_bulk_entry *entries;
+    uint64_t *slots;
+    size_t count;
+    size_t capacity;
+    size_t slot_count;
+};
+
+oor_bulk *oor_bulk_new(void) {
+    oor_bulk *bulk = calloc(1, sizeof *bulk);
+    if (bulk && pthread_mutex_init(&bulk->lock, NULL) == 0) return bulk;
+    free(bulk);
+    oor_fail(OOR_E_MEMORY, NULL, "no memory for a memtable's columns");
+    return NULL;
+}
+
+void oor_bulk_free(oor_bulk *bulk) {
+    if (!bulk) return;
+    for (chunk *next, *at = bulk->chunks; at; at = next) {
+        next = at->next;
+        oor_memory_give(at, at->size);
+    }
+    oor_memory_give(bulk->entries, bulk->capacity * sizeof *bulk->entries);
+    oor_memory_give(bulk->slots, bulk->slot_count * sizeof *bulk->slots);
+    pthread_mutex_destroy(&bulk->lock);
+    free(bulk);
+}
+
+static uint32_t hash_of(const uint8_t *key, size_t size) {
+    return (uint32_t)(oor_hash(key, size) >> 32);
+}
+
+/* The slot that has the key, or the free one where it belongs. */
+static uint64_t *slot_of(const oor_bulk *bulk, uint32_t hash, const uint8_t *key, size_t size) {
+    size_t mask = bulk->slot_count - 1;
+    for (size_t at = hash & mask;; at = (at + 1) & mask) {
+        uint64_t *slot = &bulk->slots[at];
+        if (*slot == 0) return slot;
+        if (*slot >> 32 != hash) continue;
+        const oor_bulk_entry *entry = &bulk->entries[(uint32_t)*slot - 1];
+        if (entry->key_size == size && memcmp(entry->key, key, size) == 0) return slot;
+    }
+}
+
+static int reserve_slots(oor_bulk *bulk, size_t count) {
+    size_t slots = bulk->slot_count ? bulk->slot_count : SLOTS_MIN;
+    while (slots / 2 < count) slots *= 2;
+    if (slots == bulk->slot_count) return 0;
+    uint64_t *larger = oor_memory_take(slots * sizeof *larger);
+    if (!larger) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu slots", slots);
+    memset(larger, 0, slots * sizeof *larger);
+    for (size_t i = 0; i < bulk->slot_count; i++) {
+        if (bulk->slots[i] == 0) continue;
+        size_t at = bulk->slots[i] >> 32 & (slots - 1);
+        while (larger[at]) at = (at + 1) & (slots - 1);
+        larger[at] = bulk->slots[i];
+    }
+    oor_memory_give(bulk->slots, bulk->slot_count * sizeof *bulk->slots);
+    bulk->slots = larger;
+    bulk->slot_count = slots;
+    return 0;
+}
+
+static int reserve(oor_bulk *bulk, uint64_t more) {
+    if (more > INT32_MAX - bulk->count)
+        return oor_fail(OOR_E_LIMIT, NULL, "a memtable takes %d pairs at most", INT32_MAX);
+    size_t count = bulk->count + (size_t)more;
+    if (count > bulk->capacity) {
+        size_t capacity = count + bulk->capacity / 2, size = bulk->capacity * sizeof *bulk->entries;
+        oor_bulk_entry *entries =
+            oor_memory_resize(bulk->entries, size, capacity * sizeof *entries);
+        if (!entries) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu pairs", capacity);
+        bulk->entries = entries;
+        bulk->capacity = capacity;
+    }
+    return reserve_slots(bulk, count);
+}
+
+static void take(oor_bulk *bulk, uint32_t hash, const oor_bulk_entry *pair) {
+    uint64_t *slot = slot_of(bulk, hash, pair->key, pair->key_size);
+    if (*slot) {
+        oor_bulk_entry *entry = &bulk->entries[(uint32_t)*slot - 1];
+        entry->value = pair->value;
+        entry->value_size = pair->value_size;
+    } else {
+        bulk->entries[bulk->count++] = *pair;
+        *slot = (uint64_t)hash << 32 | bulk->count;
+    }
+}
+
+static void take_all(oor_bulk *bulk, uint64_t count, const uint8_t *key, const uint32_t *key_sizes,
+                     const uint8_t *value, const uint32_t *value_sizes) {
+    /* A slot is a miss of the cache nearly always, so some are asked for ahead. */
+    uint32_t hashes[AHEAD];
+    for (uint64_t start = 0; start < count; start += AHEAD) {
+        uint64_t end = start + AHEAD < count ? start + AHEAD : count;
+        const uint8_t *at = key;
+        for (uint64_t i = start; i < end; at += key_sizes[i++]) {
+            hashes[i - start] = hash_of(at, key_sizes[i]);
+            __builtin_prefetch(&bulk->slots[hashes[i - start] & (bulk->slot_count - 1)], 1);
+        }
+        for (uint64_t i = start; i < end; key += key_sizes[i++]) {
+            take(bulk, hashes[i - start],
+                 &(oor_bulk_entry){key, value, key_sizes[i], value_sizes[i]});
+            if (value_sizes[i] != OOR_TOMBSTONE) value += value_sizes[i];
+        }
+    }
+}
+
+int oor_bulk_add(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
+                 const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
+                 const uint32_t *value_sizes) {
+    int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
+    if (rc < 0) return rc;
+    size_t size = sizeof(chunk) + keys_size + values_size;
+    chunk *added = oor_memory_take(size);
+    if (!added) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", size);
+    added->size = size;
+    if (keys_size) memcpy(added->data, keys, keys_size);
+    if (values_size) memcpy(added->data + keys_size, values, values_size);
+    pthread_mutex_lock(&bulk->lock);
+    rc = reserve(bulk, count);
+    if (rc >= 0) {
+        added->next = bulk->chunks;
+        bulk->chunks = added;
+        take_all(bulk, count, added->data, key_sizes, added->data + keys_size, value_sizes);
+    }
+    pthread_mutex_unlock(&bulk->lock);
+    if (rc < 0) oor_memory_give(added, size);
+    return rc;
+}
+
+const oor_bulk_entry *oor_bulk_entries(const oor_bulk *bulk, size_t *count) {
+    *count = bulk->count;
+    return bulk->entries;
+}
+
+int64_t oor_bulk_place(const oor_bulk *bulk, const uint8_t *key, size_t key_size) {
+    if (!bulk->count) return -1;
+    return (int64_t)(uint32_t)*slot_of(bulk, hash_of(key, key_size), key, key_size) - 1;
+}
+
+static oor_bulk_value value_at(const oor_bulk *bulk, const uint8_t *key, size_t key_size) {
+    int64_t place = oor_bulk_place(bulk, key, key_size);
+    if (place < 0) return (oor_bulk_value){NULL, OOR_BULK_ABSENT};
+    const oor_bulk_entry *entry = &bulk->entries[place];
+    if (entry->value_size == OOR_TOMBSTONE) return (oor_bulk_value){NULL, OOR_BULK_DELETED};
+    return (oor_bulk_value){entry->value, entry->value_size};
+}
+
+oor_bulk_value oor_bulk_get(oor_bulk *bulk, const uint8_t *key, size_t key_size) {
+    pthread_mutex_lock(&bulk->lock);
+    oor_bulk_value found = value_at(bulk, key, key_size);
+    pthread_mutex_unlock(&bulk->lock);
+    return found;
+}
+
+int oor_bulk_get_many(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
+                      const uint32_t *key_sizes, oor_bulk_value *out) {
+    int rc = oor_columns_check(count, keys_size, key_sizes, 0, NULL);
+    if (rc < 0) return rc;
+    pthread_mutex_lock(&bulk->lock);
+    for (uint64_t i = 0; i < count; keys += key_sizes[i++])
+        out[i] = value_at(bulk, keys, key_sizes[i]);
+    pthread_mutex_unlock(&bulk->lock);
+    return 0;
+}
+
+int64_t oor_bulk_count(oor_bulk *bulk) {
+    pthread_mutex_lock(&bulk->lock);
+    int64_t count = (int64_t)bulk->count;
+    pthread_mutex_unlock(&bulk->lock);
+    return count;
+}
+
+int oor_bulk_keys(oor_bulk *bulk, uint64_t from, uint64_t most, oor_buffer *out) {
+    out->size = 0;
+    pthread_mutex_lock(&bulk->lock);
+    size_t room = OOR_PICKLE_FRAME_ROOM, end = from;
+    while (end < bulk->count && end - from < most)
+        room += bulk->entries[end++].key_size + OOR_PICKLE_BYTES_ROOM;
+    int rc = oor_buffer_reserve(out, room);
+    if (rc >= 0) {
+        oor_pickle_raw(out, "\x80\x03](", 4);
+        for (size_t i = from; i < end; i++)
+            oor_pickle_bytes(out, bulk->entries[i].key, bulk->entries[i].key_size);
+        oor_pickle_raw(out, "e.", 2);
+    }
+    pthread_mutex_unlock(&bulk->lock);
+    return rc;
+}

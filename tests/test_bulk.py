@@ -1,0 +1,143 @@
+"""Batches that stay columns in the memtable: the same answers as of a dict, whatever comes between."""
+
+from __future__ import annotations
+
+import threading
+from array import array
+
+import hypothesis.strategies as st
+from hypothesis import given, settings
+
+import oor
+from oor import memtable as memtables
+from oor.bulk import ABSENT, Bulk, Laid
+from oor.memtable import Memtable
+from oor.native import Buffer, Columns
+
+KEYS = st.integers(0, 30).map(lambda n: b"%02d" % n)
+VALUES = st.none() | st.binary(max_size=3)
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("columns"), st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=9)),
+        st.tuples(st.just("pairs"), st.dictionaries(KEYS, VALUES, min_size=1, max_size=3)),
+        st.tuples(st.just("view"), st.none()),
+        st.tuples(st.just("drop"), st.none()),
+        st.tuples(st.just("window"), st.tuples(st.none() | KEYS, st.integers(1, 40), st.booleans())),
+    ),
+    max_size=40,
+)  # fmt: skip
+
+
+def laid(pairs):
+    columns = Columns([key for key, _ in pairs], [value for _, value in pairs])
+    return Laid(columns.arguments(), Buffer())
+
+
+def in_order(content, lower, count, reverse):
+    keys = sorted((key for key in content if lower is None or key >= lower), reverse=reverse)
+    return [(key, content[key]) for key in keys[:count]]
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS)
+def test_columns_pairs_and_views_in_any_order_answer_as_a_dict_would(steps):
+    few, memtables.MANY = memtables.MANY, 1
+    memtable, expected, views, lsn = Memtable(1), {}, [], 0
+    try:
+        for step, argument in steps:
+            if step in ("columns", "pairs"):
+                pairs = dict(argument)
+                given_ = laid(argument) if step == "columns" else pairs
+                memtable.apply(given_, lsn + 1, lsn + len(argument), 10)
+                lsn += len(argument)
+                expected |= pairs
+            elif step == "view":
+                views.append((memtable.view(), dict(expected)))
+            elif step == "drop":
+                views.clear()
+            else:
+                lower, count, reverse = argument
+                for view, then in [*views, (memtable.view(), expected)]:
+                    found = view.window(lower, None, count, reverse)[:count]
+                    assert found == in_order(then, lower, count, reverse)
+            memtable._check()
+    finally:
+        memtables.MANY = few
+    asked = [b"%02d" % n for n in range(32)]
+    wanted = [expected.get(key, ABSENT) for key in asked]
+    assert [memtable.data.get(key, ABSENT) for key in asked] == wanted
+    if isinstance(memtable.data, Bulk):
+        assert memtable.data.get_many(asked) == wanted
+    for view, then in views:
+        assert [view.get(key) for key in asked] == [then.get(key, ABSENT) for key in asked]
+
+
+def columns_of(pairs):
+    return (
+        b"".join(key for key, _ in pairs), array("I", [len(key) for key, _ in pairs]),
+        b"".join(value for _, value in pairs), array("I", [len(value) for _, value in pairs]),
+    )  # fmt: skip
+
+
+def test_a_store_of_columns_reads_flushes_and_opens_again_as_what_was_written(tmp_path):
+    written = {}
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        for batch in range(6):
+            pairs = [(b"%05d" % (n * 7 % 3000), b"%d:%d" % (batch, n)) for n in range(1000)]
+            db.write_columns(*columns_of(pairs))
+            written |= dict(pairs)
+            db.put(b"%05d" % batch, b"alone")
+            written[b"%05d" % batch] = b"alone"
+            db.delete(b"%05d" % (batch + 100))
+            written.pop(b"%05d" % (batch + 100), None)
+            assert type(db._state.view.active.data) is Bulk
+            assert dict(db.scan()) == written
+            db._check()
+            if batch == 3:
+                db.flush()
+                assert dict(db.scan()) == written
+        assert db.get_many(sorted(written)) == [written[key] for key in sorted(written)]
+    with oor.open(tmp_path / "s", background=False) as db:
+        assert dict(db.scan()) == written
+        db.flush()
+        assert dict(db.scan()) == written
+
+
+def test_a_snapshot_does_not_see_columns_that_come_after_it(tmp_path):
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        first = [(b"%05d" % n, b"old") for n in range(500)]
+        db.write_columns(*columns_of(first))
+        with db.snapshot() as before:
+            db.write_columns(*columns_of([(b"%05d" % n, b"new") for n in range(250, 750)]))
+            assert dict(before.scan()) == dict(first)
+            assert before.get(b"00300") == b"old" and before.get(b"00600") is None
+            assert before.get_many([b"00300", b"00600"]) == [b"old", None]
+        assert db[b"00300"] == b"new" and db[b"00600"] == b"new"
+
+
+def test_a_key_put_before_a_batch_that_has_it_does_not_hide_the_batch(tmp_path):
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        db.write_columns(*columns_of([(b"a%05d" % n, b"1") for n in range(500)]))
+        db.put(b"b00001", b"1")
+        db.write_columns(*columns_of([(b"b%05d" % n, b"2") for n in range(500)]))
+        assert db[b"b00001"] == b"2"
+        db.flush()
+        assert db[b"b00001"] == b"2"
+
+
+def test_readers_see_all_of_a_batch_or_none_while_columns_come(tmp_path):
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        keys = [b"%05d" % n for n in range(300)]
+        seen, done = set(), threading.Event()
+
+        def read():
+            while not done.is_set():
+                seen.add(frozenset(db.get_many(keys)))
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        for batch in range(200):
+            db.write_columns(*columns_of([(key, b"%d" % batch) for key in keys]))
+        done.set()
+        reader.join()
+        assert all(len(values) == 1 for values in seen)
