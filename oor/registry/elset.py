@@ -72,7 +72,12 @@ class ElementSet(abc.ABC):
             raise FormatError(
                 f"the record {key.hex()} is of a format that this build does not read"
             )
-        return cls(key, value, source)
+        # As the constructor does, in a third of the time.
+        made = _new(cls)
+        _set_key(made, key)
+        _set_record(made, value)
+        _set_source(made, source)
+        return made
 
     # ---- the record ----
 
@@ -270,6 +275,11 @@ class ElementSet(abc.ABC):
         text = self.fields.get(name)
         return None if text is None else int(text)
 
+
+_new = object.__new__
+_set_key, _set_record, _set_source = (
+    ElementSet.__dict__[name].__set__ for name in ElementSet.__slots__
+)
 
 _FIELDS = (
     "object_name", "object_id", "norad_cat_id", "classification_type", "epoch", "mean_motion",

@@ -52,6 +52,8 @@ _ELSET = struct.Struct(">BIQHQ")
 _OBJECT = struct.Struct(">BI")
 _MOMENT = struct.Struct(">BIQ")
 _SOURCE = struct.Struct(">BH")
+_pack_moment = _MOMENT.pack
+_ELEMENT_SET = int(Kind.ELEMENT_SET)
 
 KEY_SIZE = _ELSET.size
 ELSET_PREFIX = bytes([Kind.ELEMENT_SET])
@@ -93,7 +95,9 @@ def moment_start(number: int, epoch_us: int) -> bytes:
     """The bound below an object's keys from this epoch on. Epochs past i64 count as its ends."""
     if epoch_us > EPOCH_US_MAX:
         return object_start(number + 1)
-    return _MOMENT.pack(Kind.ELEMENT_SET, number, max(epoch_us, EPOCH_US_MIN) + _BIAS)
+    if epoch_us < EPOCH_US_MIN:
+        epoch_us = EPOCH_US_MIN
+    return _pack_moment(_ELEMENT_SET, number, epoch_us + _BIAS)
 
 
 def delivery_key(delivery_id: int) -> bytes:

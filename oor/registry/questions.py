@@ -10,7 +10,7 @@ import abc
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from itertools import chain, pairwise
+from itertools import chain, compress, pairwise
 from typing import Any
 
 from oor.errors import LimitError
@@ -44,8 +44,7 @@ def microseconds(moment: Moment) -> int:
         return moment
     if moment.tzinfo is None:
         raise LimitError(f"{moment.isoformat()} has no time zone; epochs are UTC")
-    since = moment - _EPOCH_0
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+    return (moment - _EPOCH_0) // _MICROSECOND
 
 
 class Questions(abc.ABC):
@@ -193,15 +192,16 @@ class Questions(abc.ABC):
                     if found is not None:
                         yield self._elset(*found)
                 return
-            late = [key for key, _ in pairs if past and key[_OBJECT_SIZE:_MOMENT_SIZE] >= past]
+            is_late = [bool(past) and key[_OBJECT_SIZE:_MOMENT_SIZE] >= past for key, _ in pairs]
+            late = [key for key, _ in compress(pairs, is_late)]
             before = self._newest_before(reader, late, past)
-            for pair in pairs:
-                if past and pair[0][_OBJECT_SIZE:_MOMENT_SIZE] >= past:
+            for pair, waits in zip(pairs, is_late, strict=True):
+                if waits:
                     earlier = next(before)
-                    if earlier:
-                        yield self._elset(*_in_force(earlier))
-                else:
-                    yield self._elset(*pair)
+                    if not earlier:
+                        continue
+                    pair = earlier[0] if len(earlier) == 1 else _in_force(earlier)
+                yield self._elset(*pair)
 
     def elements(self) -> Iterator[ElementSet]:
         """Every set of the registry, by catalog number and epoch, from one snapshot."""
