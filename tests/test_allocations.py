@@ -101,9 +101,9 @@ def oom_shim(tmp_path_factory):
     return folder / "oom.so"
 
 
-def test_an_allocation_that_fails_anywhere_leaves_log_and_memtable_the_same(path, oom_shim):
+def test_an_allocation_that_fails_anywhere_leaves_log_and_memtable_the_same(tmp_path, oom_shim):
     done = subprocess.run(
-        [sys.executable, "-c", OOM_CHILD, path],
+        [sys.executable, "-c", OOM_CHILD, tmp_path / "store"],
         env=os.environ | {"LD_PRELOAD": str(oom_shim)}, cwd=ROOT, capture_output=True, text=True,
         timeout=300,
     )  # fmt: skip
