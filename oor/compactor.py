@@ -41,6 +41,7 @@ def compaction_options(options: Options) -> CompactionOptions:
     return CompactionOptions(
         l0_trigger=options.l0_trigger,
         l0_slowdown=options.l0_slowdown,
+        l0_share=options.l0_share,
         level_base_bytes=options.level_base_bytes,
         level_ratio=options.level_ratio,
         tombstone_share=options.tombstone_share,

@@ -95,6 +95,10 @@ class Options:
     """Tables in level 0 from which writers are slowed down, the more the nearer `l0_stop` is."""
     l0_stop: int = 20
     """Tables in level 0 at which writers wait."""
+    l0_share: float = 0.4
+    """"leveled": level 0 goes into the first level under it once it holds this share of what that
+    holds; before, its tables are merged with each other. More costs space and saves writes: such a
+    merge writes about 1 + 1 / l0_share bytes for each byte of level 0."""
     level_base_bytes: int = 256 * MIB
     """"leveled": about the size of the first level under level 0. The last level is as large as the
     data, each above it `level_ratio` times smaller, and there are as many as it takes until one is
@@ -184,6 +188,7 @@ class Options:
             "table_bytes": (1, 1 << 40),
             "compression_level": (1, 19),
             "l0_trigger": (1, 1000),
+            "l0_share": (0.0, 10.0),
             "level_base_bytes": (1, 1 << 50),
             "level_ratio": (2, 1000),
             "compaction_rate": (0, 1 << 50),

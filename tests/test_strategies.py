@@ -189,6 +189,17 @@ def test_small_flushes_are_merged_with_each_other_and_not_into_a_large_level(sto
     assert len(after.levels[0]) == 1 and list(scan(after)) == list(scan(version))
 
 
+@pytest.mark.parametrize(("share", "target"), [(0.5, 0), (0.2, LEVELS - 1)])
+def test_level_0_goes_down_once_it_holds_its_share_of_the_level_under_it(store, share, target):
+    bottom = {b"%04d" % i: b"v" * 50 for i in range(2000)}
+    level0 = [{b"%04d" % i: b"x" * 50 for i in range(n, n + 300)} for n in (0, 1000)]
+    version = store.levels([level0, *([[]] * (LEVELS - 2)), [bottom]])
+    assert 0.2 < version.level_bytes(0) / version.level_bytes(LEVELS - 1) < 0.5
+    options = CompactionOptions(l0_trigger=2, l0_share=share, tables=(SMALL,))
+    job = Leveled(options).pick(version)
+    assert (job.source, job.target) == (0, target)
+
+
 @pytest.mark.parametrize("kind", [Leveled, Tiered])
 def test_a_table_of_tombstones_is_compacted_though_no_level_is_too_large(kind, store):
     values = {b"%03d" % i: b"v" * 30 for i in range(100)}

@@ -18,6 +18,7 @@ class CompactionOptions:
 
     l0_trigger: int = 4
     l0_slowdown: int = 12
+    l0_share: float = 0.4
     level_base_bytes: int = 256 * MIB
     level_ratio: int = 10
     tombstone_share: float = 0.5

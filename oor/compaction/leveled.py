@@ -4,16 +4,18 @@ Level 0 takes flushed tables as they come, so they overlap. The last level is as
 the levels above it get targets from its size, each `level_ratio` times smaller, and end with the
 base level, the first whose target is no more than half of `level_ratio` times `level_base_bytes`.
 (Up to there it costs fewer writes to merge level 0 into a larger level than to have one more.)
-Level 0 merges into the base level; a deeper level that outgrows its target gives one table at a
-time, round robin over the key range, to the level under it. What lies above the base level, because
-the store was smaller or had another strategy, drains downwards.
+Level 0 merges into the base level once it holds `l0_share` of what that holds, and until then its
+tables are merged with each other, the newest of about one size first; a deeper level that outgrows
+its target gives one table at a time, round robin over the key range, to the level under it. What
+lies above the base level, because the store was smaller or had another strategy, drains downwards.
 
-With ratio r and n levels from the base level on:
+With ratio r, share s, and n levels from the base level on:
   read   a lookup looks into level 0's tables and one table of each of the n levels, most of which
          its filter rules out
-  write  a byte is written once by a flush, about r / 2 times into the base level, about r times
-         into each level under it
-  space  tables take at most about 1 + 1 / (r - 1) times the live data, and level 0 on top
+  write  a byte is written once by a flush, once or twice within level 0, about 1 + 1 / s times into
+         the base level, about r times into each level under it
+  space  tables take at most about 1 + 1 / (r - 1) times the live data, and level 0 on top: at most
+         s of the base level, if that is not less than `l0_trigger` flushes
 """
 
 from __future__ import annotations
@@ -90,9 +92,9 @@ class Leveled(Strategy):
         level0 = version.levels[0]
         base = min(targets.base, first_deeper(version))
         within = _newest_of_a_size(level0)
-        little = sum(table.meta.size for table in level0) * self.options.level_ratio
-        if little < version.level_bytes(base) and len(within) >= 2:
-            # Small flushes are not worth rewriting the base level: merge them with each other.
+        enough = self.options.l0_share * version.level_bytes(base)
+        if sum(table.meta.size for table in level0) < enough and len(within) >= 2:
+            # Too little to be worth rewriting the base level: merge them with each other.
             job = merge(version, within, 0, 0, "small tables of level 0")
         else:
             oldest, reason = level0[-L0_JOB_TABLES:], "level 0 has enough tables"
