@@ -144,6 +144,7 @@ const oor_io_table oor_io_system = {
     .map = system_map,
     .unmap = system_unmap,
     .stored = NULL,
+    .promised = NULL,
     .stat_fd = system_stat_fd,
     .stat_name = system_stat_name,
 };

@@ -35,6 +35,8 @@ typedef struct {
     int (*map)(int fd, size_t size, uint8_t **out); /* shared, readable and writable */
     void (*unmap)(uint8_t *map, size_t size);
     void (*stored)(const uint8_t *map, uint64_t offset, size_t size); /* NULL: nobody records */
+    /* Everything of the log in `dir` up to this LSN is said to be durable.  NULL: nobody records */
+    void (*promised)(const char *dir, uint64_t lsn);
     /* Which object it is (st_dev, st_ino), for a recording; a name is not followed. */
     int (*stat_fd)(int fd, struct stat *out);
     int (*stat_name)(const char *path, struct stat *out);
@@ -49,6 +51,12 @@ void oor_io_install(const oor_io_table *table);
 static inline void oor_io_stored(const uint8_t *map, uint64_t offset, size_t size) {
     const oor_io_table *table = oor_io_current();
     if (table->stored) table->stored(map, offset, size);
+}
+
+/* To be called whenever more of a log has become durable, before anybody is told. */
+static inline void oor_io_promised(const char *dir, uint64_t lsn) {
+    const oor_io_table *table = oor_io_current();
+    if (table->promised) table->promised(dir, lsn);
 }
 
 #endif

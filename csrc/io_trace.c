@@ -16,11 +16,14 @@
  * result  := what the caller was told: >= 0, or minus an errno
  * path    := as the caller gave it; of an fd or map: the one it was opened with
  * other   := the second name of RENAME and LINK
- * payload := the bytes that WRITE and STORE put there, with OOR_TRACE_PAYLOADS; the text of MARK
+ * payload := the bytes that WRITE and STORE put there, with OOR_TRACE_PAYLOADS; with
+ *            OOR_TRACE_ORDER those of WRITE to log and manifest that are not all zero; the text of
+ *            MARK: the caller's, or "promised <lsn>", path the log's directory, when its sync ended
  *
  * The operations themselves are in io_trace_table.c. */
 #include "io_trace.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,15 +31,33 @@
 #include <unistd.h>
 
 enum { EVENT_SIZE = 6 * 4 + 9 * 8 };
+enum { ORDER_BYTES_MAX = 48 << 20 };
 enum {
     OPS_NEVER = 1 << OOR_OP_STORE | 1 << OOR_OP_MARK,   /* a memcpy and a note do not fail */
     OPS_COUNTED = 1 << OOR_OP_READ | 1 << OOR_OP_WRITE, /* that may answer with a short count */
-    OPS_BYTES = OPS_COUNTED | 1 << OOR_OP_ALLOCATE
+    OPS_BYTES = OPS_COUNTED | 1 << OOR_OP_ALLOCATE,
+    OPS_ORDER = 1 << OOR_OP_OPEN | 1 << OOR_OP_CLOSE | 1 << OOR_OP_WRITE | 1 << OOR_OP_SYNC |
+                1 << OOR_OP_RENAME | 1 << OOR_OP_LINK | 1 << OOR_OP_UNLINK | 1 << OOR_OP_SYNC_DIR |
+                1 << OOR_OP_MARK
+};
+/* Which operations can meet each kind of fault, and which kinds report an errno of the caller's. */
+static const struct {
+    uint32_t ops;
+    int reports;
+} kinds[] = {
+    [OOR_FAULT_BEFORE] = {~0U, 1},
+    [OOR_FAULT_AFTER] = {~0U, 1},
+    [OOR_FAULT_PARTIAL] = {OPS_COUNTED, 0},
+    [OOR_FAULT_TORN] = {OPS_BYTES, 1},
+    [OOR_FAULT_SWALLOWED] = {1 << OOR_OP_SYNC, 0},
+    [OOR_FAULT_LATE] = {1 << OOR_OP_SYNC, 1},
+    [OOR_FAULT_INTERRUPTED] = {OPS_COUNTED, 0},
 };
 
 /* Everything below is guarded by `mutex`. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static int active;
+static int cut_off; /* more was to be recorded than a recording of the order keeps */
 static uint32_t trace_flags;
 static uint64_t clock_now;
 static oor_buffer events;
@@ -51,22 +72,36 @@ static struct {
     int how;
     int forever;
     char path_part[256];
+    uint32_t second_op; /* what follows of LATE and INTERRUPTED: this, of this object; 0: nothing */
+    uint64_t second_object;
 } fault;
 
 /* ---- begin and end of an operation ---------------------------------------------------------- */
 
-static int meet(uint32_t op, const char *path) {
-    if (!fault.nth || !(fault.ops & 1U << op)) return OOR_FAULT_NONE;
-    if (!strstr(path, fault.path_part)) return OOR_FAULT_NONE;
+static void meet(oor_event *e) {
+    e->how = OOR_FAULT_NONE;
+    e->fault_errno = fault.sys_errno; /* the fault may be another one when this ends */
+    if (fault.second_op == e->op && fault.second_object == e->object) {
+        fault.second_op = 0;
+        e->how = OOR_FAULT_BEFORE;
+        if (fault.how == OOR_FAULT_INTERRUPTED) e->fault_errno = EINTR;
+        return;
+    }
+    if (!fault.nth || !(fault.ops & 1U << e->op)) return;
+    if (!strstr(e->path, fault.path_part)) return;
     fault.seen++;
-    if (fault.seen < fault.nth || (fault.seen > fault.nth && !fault.forever)) return OOR_FAULT_NONE;
+    if (fault.seen < fault.nth || (fault.seen > fault.nth && !fault.forever)) return;
     fault.met++;
-    return fault.how;
+    e->how = fault.how;
+    if (e->how == OOR_FAULT_LATE || e->how == OOR_FAULT_INTERRUPTED) {
+        fault.second_op = e->op;
+        fault.second_object = e->object;
+    }
 }
 
 int oor_trace_begin(oor_event *e, uint32_t op, int fd, const char *path) {
     pthread_mutex_lock(&mutex);
-    if (!active) {
+    if (!active || (trace_flags & OOR_TRACE_ORDER && !(OPS_ORDER & 1U << op))) {
         pthread_mutex_unlock(&mutex);
         return 0;
     }
@@ -77,8 +112,7 @@ int oor_trace_begin(oor_event *e, uint32_t op, int fd, const char *path) {
         e->path = file->path;
         e->object = file->object;
     }
-    e->how = meet(op, e->path);
-    e->fault_errno = fault.sys_errno; /* the fault may be another one when this ends */
+    meet(e);
     return 1;
 }
 
@@ -86,7 +120,14 @@ void oor_trace_pause(void) { pthread_mutex_unlock(&mutex); }
 
 void oor_trace_resume(void) { pthread_mutex_lock(&mutex); }
 
-int oor_trace_wants_payloads(void) { return (trace_flags & OOR_TRACE_PAYLOADS) != 0; }
+int oor_trace_wants_payload(const oor_event *e, const uint8_t *data) {
+    if (trace_flags & OOR_TRACE_PAYLOADS) return 1;
+    if (!(trace_flags & OOR_TRACE_ORDER) || !e->effect) return 0;
+    if (!strstr(e->path, ".wal") && !strstr(e->path, "MANIFEST") && !strstr(e->path, "CURRENT"))
+        return 0;
+    return data[0] ||
+           memcmp(data, data + 1, (size_t)e->effect - 1); /* not the zeros of a new file */
+}
 
 static uint64_t thread_number(void) {
     static _Thread_local uint64_t number;
@@ -95,6 +136,10 @@ static uint64_t thread_number(void) {
 }
 
 static void write_event(const oor_event *e, uint64_t end, int64_t told) {
+    if (trace_flags & OOR_TRACE_ORDER && events.size > ORDER_BYTES_MAX) {
+        cut_off = 1;
+        return;
+    }
     size_t path_size = strlen(e->path), other_size = e->other ? strlen(e->other) : 0;
     int failed = oor_buffer_reserve(&events, EVENT_SIZE + path_size + other_size + e->payload_size);
     assert(!failed);
@@ -113,7 +158,9 @@ static void write_event(const oor_event *e, uint64_t end, int64_t told) {
     event_count++;
 }
 
-int oor_trace_to_be_done(const oor_event *e) { return e->how != OOR_FAULT_BEFORE; }
+int oor_trace_to_be_done(const oor_event *e) {
+    return e->how != OOR_FAULT_BEFORE && e->how != OOR_FAULT_SWALLOWED && e->how != OOR_FAULT_LATE;
+}
 
 int64_t oor_trace_finish(oor_event *e, int64_t result) {
     int lies = e->how == OOR_FAULT_BEFORE || e->how == OOR_FAULT_AFTER || e->how == OOR_FAULT_TORN;
@@ -125,7 +172,8 @@ int64_t oor_trace_finish(oor_event *e, int64_t result) {
 }
 
 size_t oor_trace_allowed(const oor_event *e, size_t size) {
-    int cut = e->how == OOR_FAULT_PARTIAL || e->how == OOR_FAULT_TORN;
+    int cut =
+        e->how == OOR_FAULT_PARTIAL || e->how == OOR_FAULT_TORN || e->how == OOR_FAULT_INTERRUPTED;
     return cut && fault.amount < size ? (size_t)fault.amount : size;
 }
 
@@ -137,9 +185,17 @@ static void clear(void) {
     memset(&fault, 0, sizeof fault);
     event_count = 0;
     clock_now = 0;
+    cut_off = 0;
 }
 
+/* A child of fork() has this thread alone: nobody else may have the mutex then. */
+static void take_mutex(void) { pthread_mutex_lock(&mutex); }
+static void free_mutex(void) { pthread_mutex_unlock(&mutex); }
+static void watch_forks(void) { pthread_atfork(take_mutex, free_mutex, free_mutex); }
+
 int oor_trace_install(uint32_t flags) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, watch_forks);
     pthread_mutex_lock(&mutex);
     int taken = active;
     if (!taken) {
@@ -171,6 +227,13 @@ int oor_trace_mark(const char *text) {
     return (int)oor_trace_finish(&e, 0);
 }
 
+int oor_trace_is_cut_off(void) {
+    pthread_mutex_lock(&mutex);
+    int is = cut_off;
+    pthread_mutex_unlock(&mutex);
+    return is;
+}
+
 int64_t oor_trace_take(oor_buffer *out) {
     out->size = 0;
     pthread_mutex_lock(&mutex);
@@ -185,13 +248,11 @@ int64_t oor_trace_take(oor_buffer *out) {
 
 int oor_trace_fault(uint64_t nth, uint32_t ops, const char *path_part, int32_t sys_errno, int how,
                     uint64_t amount, int forever) {
-    if (how == OOR_FAULT_PARTIAL) ops &= OPS_COUNTED;
-    if (how == OOR_FAULT_TORN) ops &= OPS_BYTES;
-    ops &= ~(uint32_t)OPS_NEVER;
-    if (how < OOR_FAULT_BEFORE || how > OOR_FAULT_TORN)
+    if (how < OOR_FAULT_BEFORE || how > OOR_FAULT_INTERRUPTED)
         return oor_fail(OOR_E_LIMIT, NULL, "there is no kind %d of fault", how);
+    ops &= kinds[how].ops & ~(uint32_t)OPS_NEVER;
     if (nth && !ops) return oor_fail(OOR_E_LIMIT, NULL, "no operation can meet such a fault");
-    if (nth && how != OOR_FAULT_PARTIAL && sys_errno <= 0)
+    if (nth && kinds[how].reports && sys_errno <= 0)
         return oor_fail(OOR_E_LIMIT, NULL, "a fault that reports an error needs its errno");
     if (path_part && strlen(path_part) >= sizeof fault.path_part)
         return oor_fail(OOR_E_LIMIT, NULL, "the part of a path is too long");

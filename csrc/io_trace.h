@@ -50,8 +50,8 @@ int64_t oor_trace_finish(oor_event *event, int64_t result);
 /* Whether the fault leaves the operation to the kernel, and how many bytes of it. */
 int oor_trace_to_be_done(const oor_event *event);
 size_t oor_trace_allowed(const oor_event *event, size_t size);
-/* Whether bytes that are written belong into the events. */
-int oor_trace_wants_payloads(void);
+/* Whether the `effect` bytes that were written there belong into the event. */
+int oor_trace_wants_payload(const oor_event *event, const uint8_t *data);
 
 /* ---- who is who (io_trace_objects.c) -------------------------------------------------------- */
 

@@ -4,6 +4,8 @@
  * allows. */
 #include "io_trace.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* Constant while a recording is installed. */
@@ -81,7 +83,7 @@ static int64_t trace_pwrite(int fd, const void *data, size_t size, uint64_t offs
     int64_t done =
         oor_trace_to_be_done(&e) ? base->pwrite(fd, data, oor_trace_allowed(&e, size), offset) : 0;
     e.effect = done > 0 ? (uint64_t)done : 0;
-    if (oor_trace_wants_payloads()) e.payload = data, e.payload_size = (size_t)e.effect;
+    if (oor_trace_wants_payload(&e, data)) e.payload = data, e.payload_size = (size_t)e.effect;
     return oor_trace_finish(&e, done);
 }
 
@@ -239,7 +241,17 @@ static void trace_stored(const uint8_t *map, uint64_t offset, size_t size) {
     }
     e.offset = offset;
     e.length = e.effect = size;
-    if (oor_trace_wants_payloads()) e.payload = map + offset, e.payload_size = size;
+    if (oor_trace_wants_payload(&e, map + offset)) e.payload = map + offset, e.payload_size = size;
+    oor_trace_finish(&e, 0);
+}
+
+static void trace_promised(const char *dir, uint64_t lsn) {
+    char text[40];
+    oor_event e;
+    if (!oor_trace_begin(&e, OOR_OP_MARK, -1, dir)) return;
+    e.payload_size = (size_t)snprintf(text, sizeof text, "promised %" PRIu64, lsn);
+    e.payload = text;
+    e.effect = 1;
     oor_trace_finish(&e, 0);
 }
 
@@ -270,6 +282,7 @@ const oor_io_table oor_trace_table = {
     .map = trace_map,
     .unmap = trace_unmap,
     .stored = trace_stored,
+    .promised = trace_promised,
     .stat_fd = trace_stat_fd,
     .stat_name = trace_stat_name,
 };

@@ -157,14 +157,26 @@ enum oor_fault_how {
     OOR_FAULT_BEFORE = 0,  /* not done, error */
     OOR_FAULT_AFTER = 1,   /* done, error */
     OOR_FAULT_PARTIAL = 2, /* READ, WRITE: a short count of `amount` bytes, no error */
-    OOR_FAULT_TORN = 3     /* READ, WRITE, ALLOCATE: `amount` bytes done, error */
+    OOR_FAULT_TORN = 3,    /* READ, WRITE, ALLOCATE: `amount` bytes done, error */
+    /* SYNC: not done and no error, and the pages count as written: somebody else was told. */
+    OOR_FAULT_SWALLOWED = 4,
+    OOR_FAULT_LATE = 5, /* the same; the next SYNC of the file is not done and reports the error */
+    /* READ, WRITE: as PARTIAL, and the next call of its kind on the file is interrupted. */
+    OOR_FAULT_INTERRUPTED = 6
 };
-enum { OOR_TRACE_PAYLOADS = 1 };
+enum {
+    OOR_TRACE_PAYLOADS = 1,
+    /* Only what rules about the order of operations need: no reads, no bytes of tables, and nothing
+     * more once 48 MiB are waiting to be taken. */
+    OOR_TRACE_ORDER = 2
+};
 
 int oor_trace_install(uint32_t flags);
 void oor_trace_remove(void);
 /* Puts a note of the caller's between the operations. */
 int oor_trace_mark(const char *text);
+/* Whether something was left out since then for the sake of memory. */
+int oor_trace_is_cut_off(void);
 /* Moves the events so far to `out` (grammar: io_trace.c); returns how many. */
 int64_t oor_trace_take(oor_buffer *out);
 /* The nth (from 1) operation from now on whose bit (1 << op) is in `ops` and whose path contains

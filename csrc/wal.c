@@ -106,6 +106,25 @@ static int would_wait(oor_wal *wal) {
     return oor_fail(OOR_E_STALL, wal->dir, "the log has no room before the next sync");
 }
 
+int oor_wal_blank_refused(oor_wal *wal) {
+    assert(wal->refused && !wal->exclusive && !wal->draining);
+    const oor_wal_half *half = &wal->half[wal->active];
+    uint64_t start = half->used / OOR_BLOCK * OOR_BLOCK;
+    size_t lead = (size_t)(half->used - start);
+    wal->exclusive = wal->draining = 1;
+    memcpy(wal->private_copy, half->data + start, lead);
+    memset(wal->private_copy + lead, 0, OOR_BLOCK - lead);
+    pthread_mutex_unlock(&wal->lock);
+    int rc =
+        oor_wal_file_write(wal, wal->current, wal->private_copy, OOR_BLOCK, half->base + start);
+    pthread_mutex_lock(&wal->lock);
+    wal->exclusive = wal->draining = 0;
+    if (rc >= 0) wal->refused = 0;
+    else if (rc != OOR_E_FULL) rc = oor_wal_fail(wal);
+    oor_wal_wake_all(wal);
+    return rc;
+}
+
 /* Returns 0 when the active half has room for a frame of `count` mutations and `need` bytes.  Waits
  * for that, unless the flags say not to. */
 static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags) {
@@ -116,14 +135,16 @@ static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags
         oor_wal_half *half = &wal->half[wal->active], *other = &wal->half[!wal->active];
         int fits = half->base + half->used + need <= wal->current->size;
         int over = count && is_over_bound(wal, count, need), rc = 0;
-        if (!wal->exclusive && !over && fits && half->used + need <= wal->options.tail_size)
-            return 0;
-        if (!wal->exclusive && !over && !other->file && (fits || wal->ready)) {
+        int open = !wal->exclusive && !wal->refused;
+        if (open && !over && fits && half->used + need <= wal->options.tail_size) return 0;
+        if (open && !over && !other->file && (fits || wal->ready)) {
             switch_halves(wal, fits);
             continue;
         }
         if (flags & OOR_APPEND_NO_WAIT) return would_wait(wal);
         if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
+        else if (wal->draining && wal->refused) rc = oor_wal_wait_for_drain(wal);
+        else if (wal->refused) rc = oor_wal_blank_refused(wal);
         else if (over || other->file) rc = oor_wal_wait_for_drain(wal);
         else rc = oor_wal_wait_for_segment(wal);
         if (over && !bounded++) wal->counts.bound_stalls++;
@@ -241,6 +262,7 @@ static int make_large_room(oor_wal *wal, uint64_t need) {
         if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (wal->draining || other->file || half->used != half->drained)
             rc = oor_wal_wait_for_drain(wal);
+        else if (wal->refused) rc = oor_wal_blank_refused(wal);
         else if (half->base + half->used + need <= wal->current->size) return 0;
         else if (half->base + half->used == OOR_SEGMENT_HEADER_SIZE) {
             rc = enlarge_segment(wal, OOR_SEGMENT_HEADER_SIZE + oor_round_up(need, OOR_BLOCK));
@@ -280,13 +302,15 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
                          (uint32_t)(gap - OOR_FRAME_HEADER_SIZE), 0, first_lsn + b->count, durable,
                          OOR_FRAME_FILLER);
     if (begins) rc = oor_wal_file_begin(wal, file);
-    if (rc >= 0) rc = oor_wal_file_write(wal, file, out, whole, start);
+    int begun = rc >= 0;
+    if (begun) rc = oor_wal_file_write(wal, file, out, whole, start);
     pthread_mutex_lock(&wal->lock);
     wal->exclusive = wal->draining = 0;
+    if (begun) file->header_written = 1;
     if (rc >= 0) {
-        file->header_written = 1;
         note_frame(wal, b->count, need);
         wal->durable_lsn = wal->next_lsn - 1;
+        oor_io_promised(wal->dir, wal->durable_lsn);
         wal->counts.syncs++;
         wal->counts.written_bytes += whole;
         uint64_t end = at + need + gap;
@@ -294,7 +318,9 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
         half->drained = half->used;
         oor_wal_tail_begin(wal, half, file, end, out + (end / OOR_BLOCK * OOR_BLOCK - start));
         wake_threads(wal, end);
-    } else if (rc != OOR_E_FULL) {
+    } else if (rc == OOR_E_FULL) {
+        wal->refused = begun;
+    } else {
         rc = oor_wal_fail(wal);
     }
     oor_wal_wake_all(wal);
@@ -362,7 +388,7 @@ static int is_easy(const oor_wal *wal, uint64_t cost, uint64_t need) {
     const oor_wal_half *half = &wal->half[wal->active];
     need += padding_room(wal);
     return cost <= wal->allowance && !wal->queue_count && !wal->failed && !wal->stopping &&
-           !wal->exclusive && wal->next_lsn <= OOR_NUMBER_MAX &&
+           !wal->exclusive && !wal->refused && wal->next_lsn <= OOR_NUMBER_MAX &&
            half->used + need <= wal->options.tail_size &&
            half->base + half->used + need <= wal->current->size && !is_over_bound(wal, 1, need);
 }

@@ -80,6 +80,7 @@ struct oor_wal {
     pid_t process; /* who made it; constant */
     int draining;
     int exclusive; /* a frame larger than the tail is being written: nobody else appends */
+    int refused;   /* a frame found no room; all of it may stand behind the end all the same */
     int started;
     int stopping;
     int failed;
@@ -176,6 +177,10 @@ int oor_wal_wait_for_segment(oor_wal *wal);
 int oor_wal_begin_current(oor_wal *wal);
 /* Makes the segment that is ready the current one. */
 void oor_wal_go_on(oor_wal *wal);
+/* After a large frame that found no room, whose LSNs are given again: makes sure that none of it
+ * verifies, before anything is appended or the segment is left.  REQUIRES: refused, and nobody
+ * writes.  Lock held; released while the device works. */
+int oor_wal_blank_refused(oor_wal *wal);
 /* The failure of a call on a log that has failed or was closed. */
 int oor_wal_refuse(const oor_wal *wal);
 /* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */

@@ -111,6 +111,7 @@ int oor_wal_drain(oor_wal *wal) {
         if (half != &wal->half[wal->active] && half->drained == half->used) half->file = NULL;
         if (regions[i].end_lsn - 1 > wal->durable_lsn) wal->durable_lsn = regions[i].end_lsn - 1;
     }
+    if (done) oor_io_promised(wal->dir, wal->durable_lsn);
     wal->counts.syncs += (uint64_t)done;
     if (rc >= 0) {
         assert(count == 0 || wal->durable_lsn == target);

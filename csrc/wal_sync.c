@@ -151,6 +151,7 @@ int64_t oor_wal_rotate(oor_wal *wal) {
         else if (wal->exclusive) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (wal->draining || other->file || half->used != half->drained)
             rc = oor_wal_wait_for_drain(wal);
+        else if (wal->refused) rc = oor_wal_blank_refused(wal);
         else if (!wal->ready) rc = oor_wal_wait_for_segment(wal);
         else rc = leave_segment(wal);
         /* Where there is no room for another segment, staying in this one is the answer. */

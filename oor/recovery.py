@@ -247,6 +247,7 @@ def _create(directory: str, options: Options) -> Recovered:
         room=0,
         options=options,
     )
+    manifest = None
     try:
         log.finish_copy()
         manifest = Manifest.create(
@@ -255,6 +256,8 @@ def _create(directory: str, options: Options) -> Recovered:
         log.start()
     except BaseException:
         log.close()
+        if manifest is not None:
+            manifest.close()
         raise
     report = RecoveryReport(created=True, redo_seconds=time.perf_counter() - began)
     return Recovered(log, manifest, Memtable(1), report)

@@ -47,6 +47,9 @@ class How(IntEnum):
     AFTER = 1
     PARTIAL = 2
     TORN = 3
+    SWALLOWED = 4
+    LATE = 5
+    INTERRUPTED = 6
 
 
 ANY_OP = sum(1 << op for op in Op)
@@ -112,18 +115,24 @@ class Trace:
     nothing, respectively: a map whose stores are to be seen is made inside.
     """
 
-    def __init__(self, *, payloads: bool = True) -> None:
-        self._payloads = payloads
+    def __init__(self, *, payloads: bool = True, order: bool = False) -> None:
+        """With `order` only what rules about the order of operations need is kept (csrc/oor.h)."""
+        self._flags = lib.OOR_TRACE_ORDER if order else lib.OOR_TRACE_PAYLOADS if payloads else 0
         self._buffer = Buffer()
         self._events: list[Event] = []
 
     def __enter__(self) -> Self:
-        check(lib.oor_trace_install(lib.OOR_TRACE_PAYLOADS if self._payloads else 0))
+        check(lib.oor_trace_install(self._flags))
         return self
 
     def __exit__(self, *_: object) -> None:
         self.take()
         lib.oor_trace_remove()
+
+    @property
+    def has_payloads(self) -> bool:
+        """Whether the events hold the bytes that were written."""
+        return bool(self._flags == lib.OOR_TRACE_PAYLOADS)
 
     def mark(self, text: str) -> None:
         """Put a note between the operations."""
@@ -159,6 +168,11 @@ class Trace:
     def heal(self) -> None:
         """Take the fault away."""
         check(lib.oor_trace_fault(0, 0, ffi.NULL, 0, 0, 0, 0))
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether an order recording has left something out: more than 48 MiB were not taken."""
+        return bool(lib.oor_trace_is_cut_off())
 
     @property
     def faults_met(self) -> int:

@@ -3,12 +3,30 @@
 from __future__ import annotations
 
 import classes
+import pytest
 from hypothesis import HealthCheck, settings
+from support import watch
 
 settings.register_profile(
     "oor", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("oor")
+WATCH = watch.Watch()
+if watch.SETTING != "0":
+    WATCH.install()
+
+
+@pytest.fixture(autouse=True)
+def rules_of_order(request):
+    """No test lets the store promise what is not durable, or free the log too early."""
+    if watch.SETTING == "0":
+        yield
+        return
+    WATCH.begin()
+    yield
+    WATCH.end()
+    watch.report(request.node.nodeid, WATCH)
+    assert not WATCH.broken, "\n".join(WATCH.broken[:5])
 
 
 def pytest_collection_modifyitems(items):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import threading
@@ -18,8 +19,8 @@ from oor.compaction.job import merge
 from oor.compaction.leveled import down
 from oor.errors import CancelledError, CorruptionError, StorageError
 from oor.iterator import scan
-from oor.native import lib
 from oor.table import TableOptions
+from oor.trace import Op, Trace
 from oor.version import LEVELS, Version
 
 KEYS = st.sampled_from([b"k%03d" % i for i in range(60)])
@@ -196,23 +197,20 @@ def test_a_failing_write_leaves_no_output_and_the_next_try_succeeds(store):
     job = Job(tuple(version.tables()), 1)
     before = sorted(os.listdir(store.directory))
     for operation in (
-        lib.OOR_OP_OPEN,
-        lib.OOR_OP_WRITE,
-        lib.OOR_OP_SYNC,
-        lib.OOR_OP_CLOSE,
-        lib.OOR_OP_SYNC_DIR,
+        Op.OPEN,
+        Op.WRITE,
+        Op.SYNC,
+        Op.CLOSE,
+        Op.SYNC_DIR,
     ):
         for nth in (1, 3):
-            if operation == lib.OOR_OP_SYNC_DIR and nth > 1:
+            if operation == Op.SYNC_DIR and nth > 1:
                 continue
-            lib.oor_trace_install(0)
-            try:
-                lib.oor_trace_fault(nth, 1 << operation, b"", 5, lib.OOR_FAULT_BEFORE, 0, 0)
+            with Trace(payloads=False) as trace:
+                trace.fail(operation, nth=nth, errno=errno.EIO)
                 with pytest.raises(StorageError):
                     run(Running(job), version, store.directory, store.number, OPTIONS)
-                assert lib.oor_trace_faults_met() == 1
-            finally:
-                lib.oor_trace_remove()
+                assert trace.faults_met == 1
             assert sorted(os.listdir(store.directory)) == before
     assert list(scan(compacted(store, version, job))) == list(scan(version))
 
@@ -224,16 +222,13 @@ def test_a_read_error_in_any_input_ends_the_compaction_and_drops_nothing(store):
     before = sorted(os.listdir(store.directory))
     failed = 0
     for nth in itertools.count(1):
-        lib.oor_trace_install(0)
-        try:
-            lib.oor_trace_fault(nth, 1 << lib.OOR_OP_READ, b"", 5, lib.OOR_FAULT_BEFORE, 0, 0)
+        with Trace(payloads=False) as trace:
+            trace.fail(Op.READ, nth=nth, errno=errno.EIO)
             with contextlib.suppress(StorageError):
                 run(Running(job), version, store.directory, store.number, OPTIONS)
                 break
             failed += 1
             assert sorted(os.listdir(store.directory)) == before
-        finally:
-            lib.oor_trace_remove()
     assert failed >= 3, "each input is read at least once"
 
 

@@ -190,3 +190,42 @@ def test_a_segment_whose_name_found_no_room_is_made_again_under_the_same_number(
         assert refused <= 1 and written == len(content(db))
         assert db._state.log.segments()[-1].number >= 3
         kill(db)
+
+
+@pytest.mark.parametrize("next_step", ["rotate and sync", "log only"])
+def test_a_large_frame_that_found_no_room_but_reached_the_disk_hides_nothing_that_follows(
+    tmp_path, next_step
+):
+    """Its LSN is given again, so that a reader must never take it for the frame that has it."""
+    path = str(tmp_path / "store")
+    options = TINY | {"memtable_bytes": 1 << 20}
+    with Recording(tmp_path, payloads=False) as recording:
+        db = oor.open(path, **options)
+        db.put(b"before", b"1", durability="sync")
+        recording.fail(Op.WRITE, path_part=".wal", errno=errno.ENOSPC, how=How.AFTER)
+        with pytest.raises(oor.DiskFullError):
+            db.put(b"large", b"L" * 17_000, durability="os")
+        if next_step == "rotate and sync":
+            db._state.log.rotate()
+        db.put(b"after", b"2", durability="sync" if next_step == "rotate and sync" else "os")
+        kill(db)
+    with oor.open(path, **options) as db:
+        assert content(db) == {b"before": b"1", b"after": b"2"}
+
+
+def test_a_large_frame_that_finds_no_room_for_long_leaves_the_handle_writable(tmp_path):
+    path = str(tmp_path / "store")
+    options = TINY | {"memtable_bytes": 1 << 20}
+    with Recording(tmp_path, payloads=False) as recording:
+        db = oor.open(path, **options)
+        recording.fail(Op.WRITE, path_part=".wal", errno=errno.ENOSPC, how=How.AFTER, forever=True)
+        for mode in ("os", "sync"):
+            with pytest.raises(oor.DiskFullError):
+                db.put(b"large", b"L" * 17_000, durability=mode)
+            with pytest.raises(oor.DiskFullError):
+                db.put(b"small", b"S", durability=mode)
+        recording.heal()
+        db.put(b"after", b"2", durability="os")
+        kill(db)
+    with oor.open(path, **options) as db:
+        assert content(db) == {b"after": b"2"}

@@ -9,6 +9,7 @@ change of a file's size is pending apart from the data that caused it.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -110,8 +111,15 @@ class File:
                 unit.durable = True
         self._settle()
 
-    def failed_sync(self, begin: int) -> None:
-        """A sync that began then has failed: its pages may be gone, and count as written."""
+    def failed_sync(self, begin: int, *, reverts: bool = False) -> None:
+        """A sync that began then has failed: its pages may be gone, and count as written.
+
+        With `reverts` they are gone, and a reader sees what was there before them.
+        """
+        if reverts:
+            self.units = [unit for unit in self.units if unit.durable or unit.end >= begin]
+            self.live = bytearray(self.content(lambda unit: True))
+            self._live_variant = None
         for unit in self.units:
             if unit.end < begin and not unit.durable:
                 unit.clean = True
@@ -326,7 +334,8 @@ class Disk:
     def feed(self, event: Event, path: str | None, other: str | None) -> None:
         """Let one operation happen. The paths are relative to the root; None: outside of it."""
         if not event.effect:
-            if event.op is Op.SYNC and event.result < 0:
+            # It failed, whether or not the caller was told; an interrupted one has lost nothing.
+            if event.op is Op.SYNC and event.result != -errno.EINTR:
                 self._feed_failed_sync(event, path)
             return
         match event.op:
@@ -367,7 +376,7 @@ class Disk:
     def _feed_failed_sync(self, event: Event, path: str | None) -> None:
         file = self._file_of(event, path)
         if file is not None and self.profile.clean_after_error:
-            file.failed_sync(event.begin)
+            file.failed_sync(event.begin, reverts=self.profile.reverts_after_error)
 
     def _commit_names(self, node: File, begin: int) -> None:
         """The file's names, and with them all that came before where order is kept, are durable."""
@@ -389,7 +398,8 @@ class Disk:
         match event.op:
             case Op.WRITE:
                 assert len(event.payload) == event.effect, "the recording has no payloads"
-                through = bool(self._flags.get(event.fd, 0) & os.O_DSYNC)
+                # A write that raised has promised nothing, though its bytes may be there.
+                through = event.result >= 0 and bool(self._flags.get(event.fd, 0) & os.O_DSYNC)
                 file.write(event.end, event.offset, event.payload, durable=through)
             case Op.STORE:
                 file.store(event.end, event.offset, event.payload)

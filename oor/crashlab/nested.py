@@ -53,8 +53,15 @@ def cut_recovery(
     pending: Disk | None,
     rng: random.Random,
     depth: int,
+    *,
+    deepest: int = DEEPEST,
+    most: int = PER_RECOVERY,
 ) -> None:
-    """Record the recovery from `image`, and judge what a crash of it leaves."""
+    """Record the recovery from `image`, and judge what a crash of it leaves.
+
+    `pending`: the disk behind the image where what it shows is not all durable. Not deeper than
+    `deepest` crashes, and not much more than `most` distinct states of one recovery.
+    """
     if explorer.is_done or STORE_NAME not in image.dirs:
         return
     second = recovery_of(explorer, recorded, image)
@@ -76,12 +83,14 @@ def cut_recovery(
                 new += explorer.try_state(second, found, depth)
                 if explorer.is_done:
                     return
-        if new >= PER_RECOVERY:
+        if new >= most:
             break
-    if depth < DEEPEST and points:
+    if depth < deepest and points:
         chosen_state = choose(images, rng.choice(points), rng, explorer.plan.seed)
         if chosen_state is not None:
-            cut_recovery(explorer, second, *chosen_state, rng, depth + 1)
+            cut_recovery(
+                explorer, second, *chosen_state, rng, depth + 1, deepest=deepest, most=most
+            )
 
 
 def choose(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 
@@ -64,12 +65,15 @@ def acks_follow_durability(
 
 
 def failed_syncs_are_final(events: Sequence[Event]) -> list[str]:
-    """After a failed sync of a file nothing writes or syncs it again."""
+    """After a failed sync of a file nothing reads, writes or syncs it again.
+
+    An interrupted sync has not failed: it is made again.
+    """
     broken = []
     failed: dict[int, str] = {}
     for event in events:
-        if event.op in (Op.WRITE, Op.SYNC) and event.object in failed:
+        if event.op in (Op.READ, Op.WRITE, Op.SYNC) and event.object in failed:
             broken.append(f"{event.op.name} of {failed[event.object]} after its sync had failed")
-        if event.op is Op.SYNC and event.result < 0:
+        if event.op is Op.SYNC and event.result < 0 and event.result != -errno.EINTR:
             failed[event.object] = event.path
     return broken
