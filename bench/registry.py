@@ -1,12 +1,13 @@
 """The registry beside the usual way: the same TLE text into oor, and through sgp4 into the others.
 
-    python -m bench.registry [--objects N] [--issues N] [--rounds N]
+    python -m bench.registry [--objects N] [--issues N] [--rounds N] [--check-digits]
 
 Ingest: oor in `interval` mode, everything that it does included (checks of every column, digests,
 what is there already, indexes by newest set, name and designator, the record of the delivery). The
-others: `sgp4` reads the two lines (no check digits), and (number, epoch) -> lines is written in
-batches of 1,000, logged and not synced. Rounds are interleaved; medians. Then questions to the
-store that oor made, warm, after a compaction.
+others: `sgp4` reads the two lines, and (number, epoch) -> lines is written in batches of 1,000,
+logged and not synced; no index, no digest, no look whether a set is there. Check digits, which the
+parser of `sgp4` passes over, are checked by its own function with --check-digits. Rounds are
+interleaved; medians. Then questions to the store that oor made, warm, after a compaction.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from datetime import timedelta
 from itertools import islice
 
 from sgp4.api import Satrec
+from sgp4.io import verify_checksum
 
 import oor
 from bench.stores import Store, installed
@@ -34,7 +36,7 @@ BATCH = 1000
 _KEY = struct.Struct(">Id")
 
 
-def pairs(path: str) -> Iterator[tuple[bytes, bytes]]:
+def pairs(path: str, check_digits: bool) -> Iterator[tuple[bytes, bytes]]:
     """What a user of sgp4 would store of a file of lines."""
     with open(path, encoding="ascii") as file:
         line1 = ""
@@ -42,23 +44,25 @@ def pairs(path: str) -> Iterator[tuple[bytes, bytes]]:
             if line.startswith("1 "):
                 line1 = line
             elif line.startswith("2 ") and line1:
+                if check_digits:
+                    verify_checksum(line1.rstrip(), line.rstrip())
                 found = Satrec.twoline2rv(line1, line)
                 key = _KEY.pack(found.satnum, found.jdsatepoch + found.jdsatepochF)
                 yield key, f"{line1}{line}".encode()
 
 
-def into_peer(kind: type[Store], path: str, text: str) -> int:
+def into_peer(kind: type[Store], path: str, text: str, check_digits: bool) -> int:
     """Read the text by sgp4 and store it; returns the sets."""
     store = kind(path, durable=False)
-    count = write_all(store, text)
+    count = write_all(store, text, check_digits)
     store.close()
     return count
 
 
-def write_all(store: Store, text: str) -> int:
+def write_all(store: Store, text: str, check_digits: bool = False) -> int:
     """Read the text by sgp4 and write it to an open store; returns the sets."""
     count = 0
-    source = pairs(text)
+    source = pairs(text, check_digits)
     while batch := list(islice(source, BATCH)):
         store.write(batch)
         count += len(batch)
@@ -118,6 +122,7 @@ def main() -> None:
     parser.add_argument("--issues", type=int, default=20)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-peers", action="store_true")
+    parser.add_argument("--check-digits", action="store_true")
     chosen = parser.parse_args()
     peers = {} if chosen.without_peers else {k.name: k for k in installed() if k.name != "oor"}
     with tempfile.TemporaryDirectory(dir=os.curdir, prefix=".bench-") as folder:
@@ -131,7 +136,9 @@ def main() -> None:
             rates["oor"].append(timed(lambda: into_oor(store, text)))
             for name, kind in peers.items():
                 path = os.path.join(folder, name)
-                rates[name].append(timed(lambda k=kind, p=path: into_peer(k, p, text)))
+                rates[name].append(
+                    timed(lambda k=kind, p=path: into_peer(k, p, text, chosen.check_digits))
+                )
                 (shutil.rmtree if os.path.isdir(path) else os.remove)(path)
         for name, found in rates.items():
             rate = statistics.median(found)

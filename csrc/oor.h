@@ -908,6 +908,44 @@ typedef struct {
 int64_t oor_tle_labels(oor_tle_roster *roster, uint64_t *known, uint64_t known_slots,
                        const uint8_t *text, size_t size, uint64_t count, const oor_tle_set *sets,
                        const uint8_t *keep, oor_tle_records *out, uint8_t *marks);
+/* Columns of fields with a place for each of some sets, memory of the caller's (grammar:
+ * tle_elements.c).  Bitmaps begin as zeros; *_ends have one place more than sets; `names` is as
+ * large as the values, `designators` has OOR_TLE_DESIGNATOR_ROOM bytes a set. */
+enum { OOR_TLE_DESIGNATOR_ROOM = 11 };
+typedef struct {
+    uint32_t *catalog_number;
+    int64_t *epoch_us;
+    uint64_t *lsn;
+    double *mean_motion;
+    double *eccentricity;
+    double *inclination;
+    double *ra_of_asc_node;
+    double *arg_of_pericenter;
+    double *mean_anomaly;
+    double *bstar;
+    double *mean_motion_dot;
+    double *mean_motion_ddot;
+    uint32_t *element_set_no;
+    uint32_t *rev_at_epoch;
+    uint8_t *ephemeris_type;
+    uint8_t *names;
+    int32_t *name_ends;
+    uint8_t *designators;
+    int32_t *designator_ends;
+    uint8_t *classification;
+    int32_t *classification_ends;
+    uint8_t *named; /* bitmaps */
+    uint8_t *designated;
+    uint8_t *typed;
+    uint8_t *numbered;
+    uint8_t *turned;
+} oor_tle_elements;
+/* Reads `count` sets, given as the keys and values of a store; returns how many were read: it stops
+ * before one that is no lines, or has a name of other than printable ASCII.  OOR_E_LIMIT: the sizes
+ * do not add up. */
+int64_t oor_tle_read_elements(uint64_t count, const uint8_t *keys, size_t keys_size,
+                              const uint8_t *values, size_t values_size,
+                              const uint32_t *value_sizes, oor_tle_elements *out);
 /* SipHash-1-3 of `data` with the key of the element set digest. */
 uint64_t oor_tle_digest(const uint8_t *data, size_t size);
 /* tle: end */

@@ -33,15 +33,20 @@ int oor_tle_like_catalog_number(const uint8_t *columns);
 
 /* ---- records (tle_columns.c) ---- */
 
-enum { OOR_TLE_KIND_NEWEST = 0x20, OOR_TLE_RECORD_HEADER_SIZE = 9 };
+enum { OOR_TLE_KIND_NEWEST = 0x20, OOR_TLE_RECORD_HEADER_SIZE = 9, OOR_TLE_FORMAT_TEXT = 1 };
 
 void oor_tle_store_big(uint8_t *out, uint64_t value, int size);
+uint64_t oor_tle_load_big(const uint8_t *from, int size);
 /* The OOR_TLE_KEY_SIZE bytes of a set's key. */
 void oor_tle_write_key(const oor_tle_set *set, uint16_t source, uint8_t *out);
 /* The value of a set of `text`, OOR_TLE_VALUE_HEADER_SIZE bytes longer than the set. */
 void oor_tle_write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *out);
 /* What a value of an index begins with: an LSN of 0 and the format. */
 void oor_tle_record_header(uint8_t *out);
+
+/* The eight columns of a designator as "1998-067A" (tle_labels.c), at most OOR_TLE_DESIGNATOR_ROOM
+ * bytes; returns how many, 0 for blanks. */
+size_t oor_tle_write_designator(const uint8_t *columns, uint8_t *out);
 
 /* The object of a number, or NULL: it was not met. */
 oor_tle_object *oor_tle_roster_find(const oor_tle_roster *roster, uint32_t number);

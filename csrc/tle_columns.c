@@ -30,10 +30,16 @@ enum {
 _Static_assert((int)KEY_SIZE == (int)OOR_TLE_KEY_SIZE, "the header names the size of a key");
 _Static_assert((int)VALUE_TEXT == (int)OOR_TLE_VALUE_HEADER_SIZE,
                "the header names where the text begins");
-enum { KIND_ELEMENT_SET = 0x10, FORMAT_TEXT = 1, FORMAT_INDEX = 1 };
+enum { KIND_ELEMENT_SET = 0x10, FORMAT_INDEX = 1 };
 
 void oor_tle_store_big(uint8_t *out, uint64_t value, int size) {
     for (int i = size - 1; i >= 0; i--, value >>= 8) out[i] = (uint8_t)value;
+}
+
+uint64_t oor_tle_load_big(const uint8_t *from, int size) {
+    uint64_t value = 0;
+    for (int i = 0; i < size; i++) value = value << 8 | from[i];
+    return value;
 }
 
 void oor_tle_write_key(const oor_tle_set *set, uint16_t source, uint8_t *out) {
@@ -51,7 +57,7 @@ void oor_tle_record_header(uint8_t *out) {
 
 void oor_tle_write_value(const uint8_t *text, const oor_tle_set *set, uint8_t *out) {
     oor_store64(out + VALUE_LSN, 0);
-    out[VALUE_FORMAT] = FORMAT_TEXT;
+    out[VALUE_FORMAT] = OOR_TLE_FORMAT_TEXT;
     out[VALUE_FLAGS] = (uint8_t)set->flags;
     memcpy(out + VALUE_TEXT, text + set->offset, set->size);
 }

@@ -78,6 +78,10 @@ static size_t write_designator(label it, uint8_t *out) {
     return it.size + 3;
 }
 
+size_t oor_tle_write_designator(const uint8_t *columns, uint8_t *out) {
+    return write_designator(trimmed(columns), out);
+}
+
 static void add(oor_tle_records *out, uint8_t kind, const uint8_t *text, size_t size,
                 uint32_t number, label value) {
     uint8_t *key = out->keys + out->keys_size;

@@ -61,22 +61,17 @@ int64_t oor_tle_roster_meet(oor_tle_roster *roster, uint64_t count, const oor_tl
     return met;
 }
 
-static uint64_t load_big(const uint8_t *from, int size) {
-    uint64_t value = 0;
-    for (int i = 0; i < size; i++) value = value << 8 | from[i];
-    return value;
-}
-
 int64_t oor_tle_roster_learn(oor_tle_roster *roster, const uint8_t *keys, size_t size) {
     if (size % OOR_TLE_KEY_SIZE != 0)
         return oor_fail(OOR_E_LIMIT, NULL, "%zu bytes are no keys of element sets", size);
     int64_t learned = 0;
     for (const uint8_t *key = keys; key != keys + size; key += OOR_TLE_KEY_SIZE, learned++) {
-        oor_tle_object *object = oor_tle_roster_find(roster, (uint32_t)load_big(key + 1, 4));
+        oor_tle_object *object =
+            oor_tle_roster_find(roster, (uint32_t)oor_tle_load_big(key + 1, 4));
         if (!object) return oor_fail(OOR_E_LIMIT, NULL, "a key of an object that was not met");
-        object->epoch_us = (int64_t)(load_big(key + 5, 8) ^ (uint64_t)1 << 63);
-        object->source = (uint16_t)load_big(key + 13, 2);
-        object->digest = load_big(key + 15, 8);
+        object->epoch_us = (int64_t)(oor_tle_load_big(key + 5, 8) ^ (uint64_t)1 << 63);
+        object->source = (uint16_t)oor_tle_load_big(key + 13, 2);
+        object->digest = oor_tle_load_big(key + 15, 8);
         object->flags |= OOR_TLE_STORED;
     }
     return learned;

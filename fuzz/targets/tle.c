@@ -12,6 +12,51 @@ typedef struct {
     uint64_t digest; /* of all sets, in order */
 } outcome;
 
+/* Reads the fields of sets that passed: each array is as large as it must be, and no larger. */
+static void read_fields(uint64_t count, const uint8_t *keys, const uint8_t *values, size_t size,
+                        const uint32_t *sizes) {
+    static double numbers[9][ROOM];
+    static uint32_t whole[3][ROOM];
+    static uint64_t lsn[ROOM];
+    static int64_t epoch[ROOM];
+    static int32_t ends[3][ROOM + 1];
+    static uint8_t bytes[2][ROOM], designators[ROOM * OOR_TLE_DESIGNATOR_ROOM];
+    uint8_t bitmaps[5][ROOM / 8] = {0}, *names = malloc(size + 1);
+    REQUIRE(names);
+    oor_tle_elements out = {.catalog_number = whole[0],
+                            .epoch_us = epoch,
+                            .lsn = lsn,
+                            .mean_motion = numbers[0],
+                            .eccentricity = numbers[1],
+                            .inclination = numbers[2],
+                            .ra_of_asc_node = numbers[3],
+                            .arg_of_pericenter = numbers[4],
+                            .mean_anomaly = numbers[5],
+                            .bstar = numbers[6],
+                            .mean_motion_dot = numbers[7],
+                            .mean_motion_ddot = numbers[8],
+                            .element_set_no = whole[1],
+                            .rev_at_epoch = whole[2],
+                            .ephemeris_type = bytes[0],
+                            .names = names,
+                            .name_ends = ends[0],
+                            .designators = designators,
+                            .designator_ends = ends[1],
+                            .classification = bytes[1],
+                            .classification_ends = ends[2],
+                            .named = bitmaps[0],
+                            .designated = bitmaps[1],
+                            .typed = bitmaps[2],
+                            .numbered = bitmaps[3],
+                            .turned = bitmaps[4]};
+    int64_t read = oor_tle_read_elements(count, keys, (size_t)count * OOR_TLE_KEY_SIZE, values,
+                                         size, sizes, &out);
+    REQUIRE(read >= 0 && (uint64_t)read <= count);
+    for (int64_t i = 0; i < read; i++)
+        REQUIRE(ends[0][i] <= ends[0][i + 1] && (size_t)ends[0][i + 1] <= size);
+    free(names);
+}
+
 static void note(outcome *out, const oor_tle_batch *batch, const uint8_t *text, size_t size) {
     for (uint64_t i = 0; i < batch->set_count; i++) {
         const oor_tle_set *set = &batch->sets[i];
@@ -29,6 +74,7 @@ static void note(outcome *out, const oor_tle_batch *batch, const uint8_t *text, 
     REQUIRE(keys && bytes && sizes);
     REQUIRE(oor_tle_columns(text, size, batch->set_count, batch->sets, NULL, 1, keys, sizes, bytes,
                             (size_t)values) == values);
+    read_fields(batch->set_count, keys, bytes, (size_t)values, sizes);
     free(keys);
     free(bytes);
     free(sizes);
