@@ -149,6 +149,9 @@ int oor_block_view(const oor_place *place, const uint8_t *payload, size_t size, 
 
 uint32_t oor_block_seek(const oor_block *block, const uint8_t *key, size_t key_size) {
     uint32_t low = 0, high = block->count;
+    /* The first places where a bisection looks, all at once: one wait for memory, not three. */
+    for (uint32_t eighth = 1; eighth < 8; eighth++)
+        __builtin_prefetch(block->data + block->offsets[high * eighth / 8]);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         oor_entry entry;

@@ -156,9 +156,30 @@ static inline uint32_t oor_entry_key_size(const oor_entry *entry) {
     return entry->shared + entry->suffix_size;
 }
 
+/* memcpy for parts of keys: a call costs more than copying so few bytes. */
+static inline void oor_copy_short(uint8_t *to, const uint8_t *from, uint32_t size) {
+    if (size > 16) {
+        memcpy(to, from, size);
+    } else if (size >= 8) {
+        uint64_t head, tail;
+        memcpy(&head, from, 8);
+        memcpy(&tail, from + size - 8, 8);
+        memcpy(to, &head, 8);
+        memcpy(to + size - 8, &tail, 8);
+    } else if (size >= 4) {
+        uint32_t head, tail;
+        memcpy(&head, from, 4);
+        memcpy(&tail, from + size - 4, 4);
+        memcpy(to, &head, 4);
+        memcpy(to + size - 4, &tail, 4);
+    } else {
+        for (uint32_t i = 0; i < size; i++) to[i] = from[i];
+    }
+}
+
 static inline void oor_entry_key(const oor_entry *entry, uint8_t *out) {
-    if (entry->shared) memcpy(out, entry->prefix, entry->shared);
-    if (entry->suffix_size) memcpy(out + entry->shared, entry->suffix, entry->suffix_size);
+    oor_copy_short(out, entry->prefix, entry->shared);
+    oor_copy_short(out + entry->shared, entry->suffix, entry->suffix_size);
 }
 
 /* The first 8 bytes of a key as a number of the same order; shorter keys are padded with zeros. */

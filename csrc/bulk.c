@@ -15,7 +15,7 @@
 
 #include "filter.h"
 #include "memory.h"
-#include "pickle.h"
+#include "marshal.h"
 
 enum { SLOTS_MIN = 1 << 13, AHEAD = 32 };
 
@@ -205,15 +205,15 @@ int64_t oor_bulk_count(oor_bulk *bulk) {
 int oor_bulk_keys(oor_bulk *bulk, uint64_t from, uint64_t most, oor_buffer *out) {
     out->size = 0;
     pthread_mutex_lock(&bulk->lock);
-    size_t room = OOR_PICKLE_FRAME_ROOM, end = from;
+    size_t room = OOR_MARSHAL_FRAME_ROOM, end = from;
     while (end < bulk->count && end - from < most)
-        room += bulk->entries[end++].key_size + OOR_PICKLE_BYTES_ROOM;
+        room += bulk->entries[end++].key_size + OOR_MARSHAL_BYTES_ROOM;
     int rc = oor_buffer_reserve(out, room);
     if (rc >= 0) {
-        oor_pickle_raw(out, "\x80\x03](", 4);
+        size_t begun = oor_marshal_list_begin(out);
         for (size_t i = from; i < end; i++)
-            oor_pickle_bytes(out, bulk->entries[i].key, bulk->entries[i].key_size);
-        oor_pickle_raw(out, "e.", 2);
+            oor_marshal_bytes(out, bulk->entries[i].key, bulk->entries[i].key_size);
+        oor_marshal_list_end(out, begun, end - from);
     }
     pthread_mutex_unlock(&bulk->lock);
     return rc;

@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 #include "filter.h"
-#include "pickle.h"
+#include "marshal.h"
 
 int oor_columns_check(uint64_t count, size_t keys_size, const uint32_t *key_sizes,
                       size_t values_size, const uint32_t *value_sizes) {
@@ -64,20 +64,20 @@ int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size,
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
     out->size = 0;
-    rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM + keys_size + values_size +
-                                     (size_t)count * 2 * OOR_PICKLE_BYTES_ROOM);
+    rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM + keys_size + values_size +
+                                     (size_t)count * 2 * OOR_MARSHAL_BYTES_ROOM);
     if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03}(", 4);
+    oor_marshal_dict_begin(out);
     for (uint64_t i = 0; i < count; i++) {
-        oor_pickle_bytes(out, keys, key_sizes[i]);
+        oor_marshal_bytes(out, keys, key_sizes[i]);
         keys += key_sizes[i];
         if (value_sizes[i] == OOR_TOMBSTONE) {
-            oor_pickle_raw(out, "N", 1);
+            oor_marshal_none(out);
         } else {
-            oor_pickle_bytes(out, values, value_sizes[i]);
+            oor_marshal_bytes(out, values, value_sizes[i]);
             values += value_sizes[i];
         }
     }
-    oor_pickle_raw(out, "u.", 2);
+    oor_marshal_dict_end(out);
     return 0;
 }

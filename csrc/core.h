@@ -1,4 +1,4 @@
-/* core.h: what every room of the C half shares: asserts, errors, integers, buffers, pickles.
+/* core.h: what every room of the C half shares: asserts, errors, integers, buffers.
  *
  * Ownership: an oor_buffer owns its data.
  * Threads:   the last error is each thread's own; the rest are pure functions.

@@ -137,6 +137,13 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
                           &cursor->block);
 }
 
+/* The walk looks into the head of the next block when it begins with this one. */
+OOR_FETCHES void fetch_next_head(const oor_cursor *cursor, const oor_table *table) {
+    uint32_t at = cursor->block_at;
+    if (cursor->reverse ? at > 0 : at + 1 < table->block_count)
+        oor_slot_prefetch(&table->slots[cursor->reverse ? at - 1 : at + 1]);
+}
+
 static int load_block(oor_cursor *cursor) {
     oor_table *table = cursor->tables[cursor->table_at];
     let_go(cursor);
@@ -150,6 +157,7 @@ static int load_block(oor_cursor *cursor) {
         }
         if (cursor->held) {
             cursor->block = cursor->held->block;
+            fetch_next_head(cursor, table);
             return 0;
         }
     }
@@ -163,6 +171,9 @@ static int load_entry(oor_cursor *cursor) {
     uint32_t key_size = oor_entry_key_size(&entry);
     if (entry.shared == 0) {
         cursor->key = entry.suffix;
+    } else if (key_size <= OOR_NEAR_KEY) {
+        oor_entry_key(&entry, cursor->near_key);
+        cursor->key = cursor->near_key;
     } else {
         cursor->key_buffer.size = 0;
         int rc = oor_buffer_reserve(&cursor->key_buffer, key_size);

@@ -12,6 +12,8 @@
 
 #include "table.h"
 
+enum { OOR_NEAR_KEY = 64 };
+
 typedef struct {
     oor_table *const *tables; /* in key order */
     uint32_t table_count;
@@ -32,7 +34,8 @@ typedef struct {
     oor_buffer plain;
     uint16_t *offsets;
     uint32_t offsets_capacity;
-    oor_buffer key_buffer;
+    oor_buffer key_buffer; /* of keys longer than `near_key` */
+    uint8_t near_key[OOR_NEAR_KEY];
     const uint8_t *key;
     uint32_t key_size;
     uint32_t value_size; /* OOR_TOMBSTONE: a deletion */

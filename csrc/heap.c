@@ -4,16 +4,18 @@
 #include <stdlib.h>
 
 int oor_heap_init(oor_heap *heap, uint32_t capacity, int reverse) {
-    heap->items = calloc((size_t)capacity + 1, sizeof *heap->items);
+    heap->items = capacity <= OOR_HEAP_NEAR ? heap->near : calloc(capacity, sizeof *heap->items);
     heap->count = 0;
     heap->reverse = reverse;
+    heap->key = (oor_buffer){0};
     return heap->items ? 0 : oor_fail(OOR_E_MEMORY, NULL, "no memory for %u cursors", capacity);
 }
 
 void oor_heap_clear(oor_heap *heap) {
-    free(heap->items);
+    if (heap->items != heap->near) free(heap->items);
     oor_buffer_clear(&heap->key);
-    *heap = (oor_heap){0};
+    heap->items = NULL;
+    heap->count = 0;
 }
 
 static int comes_first(const oor_heap *heap, const oor_heap_item *a, const oor_heap_item *b) {

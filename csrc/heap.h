@@ -15,13 +15,17 @@ typedef struct {
     uint32_t rank; /* newer is lower */
 } oor_heap_item;
 
+enum { OOR_HEAP_NEAR = 8 };
+
 typedef struct {
-    oor_heap_item *items;
+    oor_heap_item *items; /* `near` where they fit: most heaps are small and short-lived */
     uint32_t count;
     int reverse;
     oor_buffer key; /* the one being stepped over */
+    oor_heap_item near[OOR_HEAP_NEAR];
 } oor_heap;
 
+/* REQUIRES: the heap stays where it is. */
 int oor_heap_init(oor_heap *heap, uint32_t capacity, int reverse);
 void oor_heap_clear(oor_heap *heap);
 void oor_heap_push(oor_heap *heap, oor_cursor *cursor, uint32_t rank);

@@ -5,35 +5,11 @@
  *
  * The tables' cursors stand in a heap, the next key in walking order on top and, of equal keys, the
  * newest.  The window's pairs are newer than any table's. */
+#include "merge.h"
+
 #include <stdlib.h>
 
-#include "cursor.h"
-#include "heap.h"
-#include "sink.h"
-#include "version.h"
-
 enum { FETCHED_MAX = 1024 };
-
-/* The newer pairs, as given last. */
-typedef struct {
-    uint8_t *data; /* keys, then values */
-    const uint8_t *key, *value;
-    uint32_t *key_sizes, *value_sizes;
-    size_t count, at;
-    int last;
-} window;
-
-struct oor_merge {
-    oor_version *version;
-    uint32_t flags;
-    oor_cursor *cursors;
-    uint32_t cursor_count;
-    oor_heap heap;
-    window newer;
-    oor_buffer bound; /* the end of the walk: stop, or walking down, start */
-    int has_bound;
-    int failed;
-};
 
 /* The keys of a walk: low <= key < high; NULL: no bound. */
 typedef struct {
@@ -106,7 +82,7 @@ static int add_cursors(oor_merge *merge, const range *keys) {
     const oor_version *version = merge->version;
     uint32_t newest = version->levels ? version->starts[1] : 0;
     uint32_t count = newest + (version->levels ? version->levels - 1 : 0);
-    merge->cursors = calloc((size_t)count + 1, sizeof *merge->cursors);
+    merge->cursors = count <= OOR_MERGE_NEAR ? merge->near : calloc(count, sizeof *merge->cursors);
     if (!merge->cursors) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %u cursors", count);
     int reverse = (merge->flags & OOR_MERGE_REVERSE) != 0;
     const uint8_t *from = reverse ? keys->high : keys->low;
@@ -124,66 +100,81 @@ static int add_cursors(oor_merge *merge, const range *keys) {
     return rc;
 }
 
-oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
-                         const uint8_t *stop, size_t stop_size, uint32_t flags) {
-    oor_merge *merge = calloc(1, sizeof *merge);
-    if (!merge) {
-        oor_fail(OOR_E_MEMORY, NULL, "no memory for a merge");
-        return NULL;
-    }
+int oor_merge_begin(oor_merge *merge, const oor_version *version, const uint8_t *start,
+                    size_t start_size, const uint8_t *stop, size_t stop_size, uint32_t flags) {
     static const uint8_t nothing[1];
-    merge->version = (oor_version *)(uintptr_t)version;
-    oor_version_hold(merge->version);
+    memset(merge, 0, offsetof(oor_merge, near));
+    merge->version = version;
     merge->flags = flags;
     merge->newer.last = (flags & OOR_MERGE_NO_WINDOW) != 0;
     int reverse = (flags & OOR_MERGE_REVERSE) != 0;
     const uint8_t *low = flags & OOR_MERGE_HAS_START ? start_size ? start : nothing : NULL;
     const uint8_t *high = flags & OOR_MERGE_HAS_STOP ? stop_size ? stop : nothing : NULL;
-    const uint8_t *bound = reverse ? low : high;
-    size_t bound_size = reverse ? start_size : stop_size;
-    int rc = 0;
-    if (bound) {
-        merge->has_bound = 1;
-        rc = oor_buffer_reserve(&merge->bound, bound_size + 1);
-        if (rc >= 0) memcpy(merge->bound.data, bound, bound_size);
-        merge->bound.size = bound_size;
-    }
+    merge->bound = reverse ? low : high;
+    merge->bound_size = reverse ? start_size : stop_size;
     range keys = {low, high, start_size, stop_size};
-    if (rc >= 0) rc = add_cursors(merge, &keys);
-    if (rc >= 0) return merge;
-    oor_merge_free(merge);
-    return NULL;
+    int rc = add_cursors(merge, &keys);
+    if (rc < 0) oor_merge_end(merge);
+    return rc;
+}
+
+oor_merge *oor_merge_new(const oor_version *version, const uint8_t *start, size_t start_size,
+                         const uint8_t *stop, size_t stop_size, uint32_t flags) {
+    oor_merge *merge = malloc(sizeof *merge);
+    if (!merge) {
+        oor_fail(OOR_E_MEMORY, NULL, "no memory for a merge");
+        return NULL;
+    }
+    if (oor_merge_begin(merge, version, start, start_size, stop, stop_size, flags) < 0) {
+        free(merge);
+        return NULL;
+    }
+    merge->held = (oor_version *)(uintptr_t)version;
+    oor_version_hold(merge->held);
+    if (merge->bound) {
+        int rc = oor_buffer_add(&merge->own_bound, merge->bound, merge->bound_size);
+        if (rc < 0) {
+            oor_merge_free(merge);
+            return NULL;
+        }
+        if (merge->bound_size) merge->bound = merge->own_bound.data;
+    }
+    return merge;
 }
 
 int oor_merge_check(const oor_merge *merge) {
-    const window *newer = &merge->newer;
+    const oor_window *newer = &merge->newer;
     if (newer->at > newer->count) return oor_fail(OOR_E_BROKEN, NULL, "walk: past its window");
     if (!merge->failed && !oor_heap_is_sound(&merge->heap))
         return oor_fail(OOR_E_BROKEN, NULL, "walk: cursors out of order");
     return 0;
 }
 
-static void clear_window(window *newer) {
+static void clear_window(oor_window *newer) {
     free(newer->data);
     free(newer->key_sizes);
-    *newer = (window){0};
+    *newer = (oor_window){0};
+}
+
+void oor_merge_end(oor_merge *merge) {
+    for (uint32_t i = 0; i < merge->cursor_count; i++) oor_cursor_clear(&merge->cursors[i]);
+    if (merge->cursors != merge->near) free(merge->cursors);
+    oor_heap_clear(&merge->heap);
+    clear_window(&merge->newer);
 }
 
 void oor_merge_free(oor_merge *merge) {
     if (!merge) return;
-    for (uint32_t i = 0; i < merge->cursor_count; i++) oor_cursor_clear(&merge->cursors[i]);
-    free(merge->cursors);
-    oor_heap_clear(&merge->heap);
-    clear_window(&merge->newer);
-    oor_buffer_clear(&merge->bound);
-    oor_version_free(merge->version);
+    oor_merge_end(merge);
+    oor_buffer_clear(&merge->own_bound);
+    oor_version_free(merge->held);
     free(merge);
 }
 
 int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size_t keys_size,
                      const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                      const uint32_t *value_sizes, int last) {
-    window *newer = &merge->newer;
+    oor_window *newer = &merge->newer;
     if (newer->at < newer->count || newer->last)
         return oor_fail(OOR_E_LIMIT, NULL, "a window before the one before was used up");
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
@@ -210,17 +201,16 @@ int oor_merge_window(oor_merge *merge, uint64_t count, const uint8_t *keys, size
     return 0;
 }
 
-static void step_window(window *newer) {
+static void step_window(oor_window *newer) {
     newer->key += newer->key_sizes[newer->at];
     if (newer->value_sizes[newer->at] != OOR_TOMBSTONE)
         newer->value += newer->value_sizes[newer->at];
     newer->at++;
 }
 
-/* Whether a key lies behind the end of the walk. */
-static int is_past(const oor_merge *merge, const uint8_t *key, size_t key_size) {
-    if (!merge->has_bound) return 0;
-    int order = oor_compare(key, key_size, merge->bound.data, merge->bound.size);
+int oor_merge_is_past(const oor_merge *merge, const uint8_t *key, size_t key_size) {
+    if (!merge->bound) return 0;
+    int order = oor_compare(key, key_size, merge->bound, merge->bound_size);
     return merge->flags & OOR_MERGE_REVERSE ? order < 0 : order >= 0;
 }
 
@@ -231,9 +221,7 @@ static oor_entry entry_at(const uint8_t *key, uint32_t key_size, const uint8_t *
         .suffix = key, .suffix_size = key_size, .value = value, .value_size = value_size};
 }
 
-/* Hands on the current pair of the tables or of the window, whichever comes first, and steps over
- * every other entry of its key.  1: a pair, 0: a tombstone; with *ended set, no room for it. */
-static int take_table(oor_merge *merge, oor_sink *sink, int *ended) {
+int oor_merge_take_table(oor_merge *merge, oor_sink *sink, int *ended) {
     oor_heap *heap = &merge->heap;
     oor_cursor *top = oor_heap_top(heap);
     int live = top->value_size != OOR_TOMBSTONE;
@@ -248,8 +236,9 @@ static int take_table(oor_merge *merge, oor_sink *sink, int *ended) {
     return rc < 0 ? rc : live;
 }
 
+/* The same with the current pair of the window. */
 static int take_window(oor_merge *merge, oor_sink *sink, int *ended) {
-    window *newer = &merge->newer;
+    oor_window *newer = &merge->newer;
     const uint8_t *key = newer->key;
     uint32_t key_size = newer->key_sizes[newer->at], value_size = newer->value_sizes[newer->at];
     int live = value_size != OOR_TOMBSTONE;
@@ -269,7 +258,6 @@ static int take_window(oor_merge *merge, oor_sink *sink, int *ended) {
  * where it is past the end itself.  REQUIRES: no pair in the window. */
 static int64_t run_last(const oor_merge *merge, const oor_cursor *top) {
     const oor_heap *heap = &merge->heap;
-    const oor_buffer *bound = &merge->bound;
     int reverse = heap->reverse;
     uint32_t last = reverse ? 0 : top->block.count - 1;
     oor_entry entry;
@@ -279,10 +267,10 @@ static int64_t run_last(const oor_merge *merge, const oor_cursor *top) {
         int order = oor_entry_compare(&entry, other->key, other->key_size);
         if (reverse ? order <= 0 : order >= 0) return top->entry_at;
     }
-    if (!merge->has_bound) return last;
-    int order = oor_entry_compare(&entry, bound->data, bound->size);
+    if (!merge->bound) return last;
+    int order = oor_entry_compare(&entry, merge->bound, merge->bound_size);
     if (reverse ? order >= 0 : order < 0) return last;
-    uint32_t first_above = oor_block_seek(&top->block, bound->data, bound->size);
+    uint32_t first_above = oor_block_seek(&top->block, merge->bound, merge->bound_size);
     if (reverse) return first_above <= top->entry_at ? (int64_t)first_above : -1;
     return first_above > top->entry_at ? (int64_t)first_above - 1 : -1;
 }
@@ -292,6 +280,12 @@ static int64_t run_last(const oor_merge *merge, const oor_cursor *top) {
 OOR_FETCHES void fetch_like(const oor_cached *next, uint32_t offset, ptrdiff_t size) {
     const uint8_t *from = next->block.data + offset;
     for (ptrdiff_t at = 0; at < size && at < FETCHED_MAX; at += 64) __builtin_prefetch(from + at);
+}
+
+OOR_FETCHES void fetch_between(const oor_block *block, uint32_t first, uint32_t last) {
+    const uint8_t *end = block->data + block->offsets[last];
+    for (const uint8_t *at = block->data + block->offsets[first]; at < end; at += 64)
+        __builtin_prefetch(at);
 }
 
 /* Hands on the entries of the top cursor's block to `last`, at most `pairs` pairs: how many. */
@@ -304,6 +298,8 @@ static int take_run(oor_merge *merge, oor_sink *sink, uint32_t last, uint32_t pa
     oor_entry entry;
     oor_block_entry(block, at, &entry);
     const uint8_t *restart = entry.prefix;
+    /* Of the first block of a walk nothing has been fetched. */
+    if (top->walked == 1) fetch_between(block, reverse ? last : at, reverse ? at : last);
     oor_cached *next = oor_cursor_peek(top);
     for (; passed < count && taken < pairs; passed++) {
         uint32_t here = reverse ? at - passed : at + passed;
@@ -331,7 +327,7 @@ static int take_run(oor_merge *merge, oor_sink *sink, uint32_t last, uint32_t pa
 /* One step of the walk: how many pairs were handed on, at most `pairs`; 0 and an oor_merge_step in
  * *ended where it stops; or an error. */
 static int step(oor_merge *merge, oor_sink *sink, uint32_t pairs, int *ended) {
-    window *newer = &merge->newer;
+    oor_window *newer = &merge->newer;
     int reverse = (merge->flags & OOR_MERGE_REVERSE) != 0;
     if (newer->at == newer->count && !newer->last) {
         *ended = OOR_MERGE_NEEDS_WINDOW;
@@ -354,15 +350,14 @@ static int step(oor_merge *merge, oor_sink *sink, uint32_t pairs, int *ended) {
         return 0;
     }
     const uint8_t *key = from_window ? newer->key : top->key;
-    if (is_past(merge, key, from_window ? newer->key_sizes[newer->at] : top->key_size)) {
+    if (oor_merge_is_past(merge, key, from_window ? newer->key_sizes[newer->at] : top->key_size)) {
         *ended = OOR_MERGE_END;
         return 0;
     }
-    return from_window ? take_window(merge, sink, ended) : take_table(merge, sink, ended);
+    return from_window ? take_window(merge, sink, ended) : oor_merge_take_table(merge, sink, ended);
 }
 
-/* Walks until `pairs` pairs were handed on or it stops: an oor_merge_step or an error. */
-static int walk(oor_merge *merge, oor_sink *sink, uint32_t pairs) {
+int oor_merge_walk(oor_merge *merge, oor_sink *sink, uint32_t pairs) {
     if (merge->failed) return oor_fail(OOR_E_FAILED, NULL, "this walk has failed before");
     int ended = OOR_MERGE_MORE;
     while (pairs > 0 && ended == OOR_MERGE_MORE) {
@@ -374,103 +369,4 @@ static int walk(oor_merge *merge, oor_sink *sink, uint32_t pairs) {
         pairs -= (uint32_t)rc;
     }
     return ended;
-}
-
-/* The same with all pairs of one group, and 0.  REQUIRES: a walk without newer pairs. */
-static int walk_group(oor_merge *merge, oor_sink *sink, uint32_t pairs, uint32_t group) {
-    uint8_t head[OOR_GROUP_MAX];
-    assert(merge->newer.last && group > 0 && group <= OOR_GROUP_MAX);
-    const oor_cursor *top;
-    for (uint32_t taken = 0; taken < pairs && (top = oor_heap_top(&merge->heap)) &&
-                             !is_past(merge, top->key, top->key_size);) {
-        int live = top->value_size != OOR_TOMBSTONE;
-        if (live && taken && (top->key_size < group || memcmp(top->key, head, group) != 0)) break;
-        if (live && !taken && top->key_size < group) pairs = 1;
-        if (live && !taken && top->key_size >= group) memcpy(head, top->key, group);
-        int ended = 0, rc = take_table(merge, sink, &ended);
-        if (rc < 0) return rc;
-        taken += (uint32_t)rc;
-    }
-    return 0;
-}
-
-/* An oor_merge_step, with a group 0, or an error. */
-static int pickle_walk(oor_merge *merge, uint32_t pairs, uint32_t group, oor_buffer *out) {
-    out->size = 0;
-    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03](", 4);
-    oor_sink sink = {.kind = merge->flags & OOR_MERGE_KEYS_ONLY ? OOR_SINK_KEYS
-                             : merge->flags & OOR_MERGE_TUPLES  ? OOR_SINK_TUPLES
-                                                                : OOR_SINK_PAIRS,
-                     .out = out};
-    int ended = group ? walk_group(merge, &sink, pairs, group) : walk(merge, &sink, pairs);
-    if (ended < 0) return ended;
-    rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    if (rc < 0) return rc;
-    oor_pickle_raw(out, "e.", 2);
-    return ended;
-}
-
-int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
-    return pickle_walk(merge, pairs, 0, out);
-}
-
-int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
-                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
-                     oor_buffer *out) {
-    oor_merge *merge = oor_merge_new(version, (const uint8_t *)start, start_size,
-                                     (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
-    if (!merge) return oor_last_error()->code;
-    int ended = oor_merge_next(merge, pairs, out);
-    oor_merge_free(merge);
-    return ended;
-}
-
-int oor_version_scan_group(const oor_version *version, const char *start, size_t start_size,
-                           const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
-                           uint32_t group, oor_buffer *out) {
-    if (group > OOR_GROUP_MAX)
-        return oor_fail(OOR_E_LIMIT, NULL, "groups of keys with %u bytes in common", group);
-    oor_merge *merge = oor_merge_new(version, (const uint8_t *)start, start_size,
-                                     (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
-    if (!merge) return oor_last_error()->code;
-    int ended = pickle_walk(merge, pairs, group, out);
-    oor_merge_free(merge);
-    return ended < 0 ? ended : 0;
-}
-
-int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {
-    if (out->count > out->pairs_capacity || out->keys_capacity > INT32_MAX ||
-        out->values_capacity > INT32_MAX)
-        return oor_fail(OOR_E_LIMIT, NULL, "columns for %u pairs in %zu and %zu bytes",
-                        out->pairs_capacity, out->keys_capacity, out->values_capacity);
-    if (out->count == 0) out->key_offsets[0] = out->value_offsets[0] = 0;
-    oor_sink sink = {.kind = OOR_SINK_COLUMNS, .columns = out};
-    return walk(merge, &sink, out->pairs_capacity - out->count);
-}
-
-int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
-                          const char *stop, size_t stop_size, uint32_t flags, char *room,
-                          size_t capacity) {
-    oor_merge *merge = oor_merge_new(version, (const uint8_t *)start, start_size,
-                                     (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
-    if (!merge) return oor_last_error()->code;
-    const oor_cursor *top;
-    int64_t found = 0;
-    while (found == 0 && (top = oor_heap_top(&merge->heap)) &&
-           !is_past(merge, top->key, top->key_size)) {
-        if (top->value_size == OOR_TOMBSTONE) {
-            found = oor_heap_step_over(&merge->heap, top->key, top->key_size, NULL);
-            continue;
-        }
-        size_t size = (size_t)top->key_size + top->value_size;
-        if (size <= capacity) {
-            if (top->key_size) memcpy(room, top->key, top->key_size);
-            if (top->value_size) memcpy(room + top->key_size, top->value, top->value_size);
-        }
-        found = (int64_t)top->value_size << OOR_FIRST_KEY_BITS | (int64_t)(top->key_size + 1);
-    }
-    oor_merge_free(merge);
-    return found;
 }

@@ -444,7 +444,7 @@ int oor_walscan_open(const char *path, const uint8_t *database_id, uint64_t numb
 int oor_walscan_read(const char *path, const uint8_t *database_id, uint64_t number, uint64_t epoch,
                      const oor_tail *tail, oor_segment_info *info, oor_walscan **out);
 int oor_walscan_start(oor_walscan *scan, uint64_t after_lsn, int salvage);
-/* The next frames, about `bytes` of them, as a pickled dict key -> value or None in `out`, later
+/* The next frames, about `bytes` of them, as a marshalled dict key -> value or None in `out`, later
  * records over earlier ones.  Returns 1, or 0 at the end. */
 int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk);
 void oor_walscan_close(oor_walscan *scan);
@@ -549,7 +549,8 @@ int oor_bulk_get_many(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_
                       const uint32_t *key_sizes, oor_bulk_value *out);
 /* How many keys it has. */
 int64_t oor_bulk_count(oor_bulk *bulk);
-/* Its keys in the order in which they came, at most `most` from the one at `from` on, pickled. */
+/* Its keys in the order in which they came, at most `most` from the one at `from` on, as a
+ * marshalled list. */
 int oor_bulk_keys(oor_bulk *bulk, uint64_t from, uint64_t most, oor_buffer *out);
 
 /* A run collects pairs in any order, each key once, and writes them as one table. */
@@ -575,11 +576,11 @@ void oor_table_read_props(const oor_table *table, oor_table_props *out);
 uint32_t oor_table_codec(const oor_table *table);
 /* Reads every byte: checksums, key order, counts, filter membership. */
 int oor_table_verify(oor_table *table);
-/* The pairs of block `at` (the properties count the blocks) as a pickled dict key -> value or None:
- * what a table still holds when another block of it is damaged. */
+/* The pairs of block `at` (the properties count the blocks) as a marshalled dict key -> value or
+ * None: what a table still holds when another block of it is damaged. */
 int oor_table_block_pairs(oor_table *table, uint64_t at, oor_buffer *out);
 
-/* ---- reads (version.c, merge.c) -------------------------------------------------------------- */
+/* ---- reads (version.c, merge.c, scan.c) ------------------------------------------------------ */
 
 enum oor_lookup { OOR_ABSENT = 0, OOR_FOUND = 1, OOR_DELETED = 2 };
 
@@ -608,7 +609,7 @@ int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
 typedef struct oor_lookups oor_lookups;
 oor_lookups *oor_lookups_new(void);
 void oor_lookups_free(oor_lookups *lookups);
-/* A pickled list of value or None, in the order asked, in `out`; returns how many were found. */
+/* A marshalled list of value or None, in the order asked, in `out`; returns how many were found. */
 int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, uint64_t count,
                              const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
                              oor_buffer *out);
@@ -640,21 +641,18 @@ enum oor_merge_step {
     OOR_MERGE_NEEDS_WINDOW = 2,
     OOR_MERGE_FULL = 3 /* columns without room for the next pair */
 };
-/* At most `pairs` pairs as a pickled list of key, value, key, value ..., of keys or of tuples;
+/* At most `pairs` pairs as a marshalled list of key, value, key, value ..., of keys or of tuples;
  * returns an oor_merge_step. */
 int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
-/* The first `pairs` pairs of a walk without newer pairs: new, next and free in one call. */
-int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
-                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
-                     oor_buffer *out);
-/* The same as a pickled list, and 0: with `group` it ends before the first pair that does not share
+/* The first `pairs` pairs of a walk without newer pairs, in one call; 1 where the list needed more
+ * room and `out` has moved, else 0.  With `group` it ends before the first pair that does not share
  * the first `group` bytes, at most OOR_GROUP_MAX, of its key with the first pair. */
 enum { OOR_GROUP_MAX = 255 };
-int oor_version_scan_group(const oor_version *version, const char *start, size_t start_size,
-                           const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
-                           uint32_t group, oor_buffer *out);
-/* What oor_version_scan_group gives for each of `count` ranges start <= key < stop, as a pickled
- * list of lists of tuples.  sizes[2 * i] and sizes[2 * i + 1] are those of its bounds.
+int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
+                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                     uint32_t group, oor_buffer *out);
+/* What oor_version_scan gives for each of `count` ranges start <= key < stop, as a marshalled list
+ * of lists of tuples.  sizes[2 * i] and sizes[2 * i + 1] are those of its bounds.
  * OOR_E_LIMIT: the sizes do not add up. */
 int oor_version_scan_many(const oor_version *version, uint64_t count, const uint8_t *bounds,
                           size_t bounds_size, const uint32_t *sizes, int reverse, uint32_t pairs,
@@ -731,7 +729,7 @@ void oor_compaction_cancel(oor_compaction *compaction);
 int oor_columns_share_key(uint64_t count, const uint8_t *keys, size_t keys_size,
                           const uint32_t *key_sizes, uint64_t other_count, const uint8_t *others,
                           size_t others_size, const uint32_t *other_sizes);
-/* The pairs as a pickled dict key -> value or None, later ones over earlier ones. */
+/* The pairs as a marshalled dict key -> value or None, later ones over earlier ones. */
 int oor_columns_to_dict(uint64_t count, const uint8_t *keys, size_t keys_size,
                         const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                         const uint32_t *value_sizes, oor_buffer *out);

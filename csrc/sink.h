@@ -1,7 +1,6 @@
-/* sink.h: where a walk puts the pairs it finds: a pickle for Python, columns, or one pair.
+/* sink.h: where a walk puts the pairs it finds: a list for Python, columns, or one pair.
  *
- * pickle  := list of (key value), one behind the other, of (key value tuple2), or of key, as in
- *            pickle.h
+ * list    := of key value, one behind the other, of pairs, or of keys, as in marshal.h
  * columns := keys: bytes*  key_offsets: u32{n + 1}  values: bytes*  value_offsets: u32{n + 1}
  *            pair i is keys[key_offsets[i], key_offsets[i + 1]), and its value likewise
  *
@@ -13,41 +12,45 @@
 #define OOR_SINK_H
 
 #include "block.h"
-#include "pickle.h"
+#include "marshal.h"
 
 enum oor_sink_kind { OOR_SINK_PAIRS, OOR_SINK_TUPLES, OOR_SINK_KEYS, OOR_SINK_COLUMNS };
 
 typedef struct {
     enum oor_sink_kind kind;
-    oor_buffer *out;      /* of a pickle */
+    oor_buffer *out;      /* of a list */
+    size_t items;         /* in the list so far */
     oor_columns *columns; /* of columns */
 } oor_sink;
 
-/* Appends key and value to the pickle: 1, or an error. */
-static inline int oor_sink_pickle(oor_sink *sink, const oor_entry *entry) {
+/* Appends key and value to the list: 1, or an error. */
+static inline int oor_sink_list(oor_sink *sink, const oor_entry *entry) {
     oor_buffer *out = sink->out;
-    uint32_t key_size = oor_entry_key_size(entry);
+    uint32_t key_size = oor_entry_key_size(entry), value_size = entry->value_size;
     int pairs = sink->kind != OOR_SINK_KEYS;
-    size_t room = (size_t)key_size + (pairs ? entry->value_size : 0) + 2 * OOR_PICKLE_BYTES_ROOM +
-                  OOR_PICKLE_FRAME_ROOM;
+    size_t room = (size_t)key_size + (pairs ? value_size : 0) + OOR_MARSHAL_PAIR_ROOM;
     if (out->capacity - out->size < room) {
         int rc = oor_buffer_reserve(out, room);
         if (rc < 0) return rc;
     }
     uint8_t *p = out->data + out->size;
-    if (key_size < 256) {
-        *p++ = 'C';
-        *p++ = (uint8_t)key_size;
-    } else {
-        *p++ = 'B';
-        oor_store32(p, key_size);
-        p += 4;
+    sink->items++;
+    if (sink->kind == OOR_SINK_TUPLES) {
+        p[0] = ')';
+        p[1] = 2;
+        p += 2;
+    } else if (pairs) {
+        sink->items++;
     }
+    p = oor_marshal_bytes_at(p, key_size);
     oor_entry_key(entry, p);
-    out->size = (size_t)(p - out->data) + key_size;
-    if (!pairs) return 1;
-    oor_pickle_bytes(out, entry->value, entry->value_size);
-    if (sink->kind == OOR_SINK_TUPLES) out->data[out->size++] = OOR_PICKLE_TUPLE2;
+    p += key_size;
+    if (pairs) {
+        p = oor_marshal_bytes_at(p, value_size);
+        if (value_size) memcpy(p, entry->value, value_size);
+        p += value_size;
+    }
+    out->size = (size_t)(p - out->data);
     return 1;
 }
 
@@ -73,7 +76,7 @@ static inline int oor_sink_column(oor_columns *to, const oor_entry *entry) {
  * REQUIRES: no tombstone. */
 static inline int oor_sink_take(oor_sink *sink, const oor_entry *entry) {
     return sink->kind == OOR_SINK_COLUMNS ? oor_sink_column(sink->columns, entry)
-                                          : oor_sink_pickle(sink, entry);
+                                          : oor_sink_list(sink, entry);
 }
 
 #endif

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "cursor.h"
-#include "pickle.h"
+#include "marshal.h"
 
 static int damaged(const oor_table *table, uint64_t offset, const char *what) {
     return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: %s", (unsigned long long)offset,
@@ -135,8 +135,8 @@ int oor_table_block_pairs(oor_table *table, uint64_t at, oor_buffer *out) {
     oor_cached *cached = oor_table_block(table, (uint32_t)at);
     if (!cached) return oor_last_error()->code;
     out->size = 0;
-    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    if (rc >= 0) oor_pickle_raw(out, "\x80\x03}(", 4);
+    int rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
+    if (rc >= 0) oor_marshal_dict_begin(out);
     for (uint32_t i = 0; rc >= 0 && i < cached->block.count; i++) {
         uint8_t key[OOR_KEY_SIZE_MAX];
         oor_entry entry;
@@ -144,14 +144,14 @@ int oor_table_block_pairs(oor_table *table, uint64_t at, oor_buffer *out) {
         uint32_t key_size = oor_entry_key_size(&entry);
         int deleted = entry.value_size == OOR_TOMBSTONE;
         rc = oor_buffer_reserve(out, (size_t)key_size + (deleted ? 0 : entry.value_size) +
-                                         2 * OOR_PICKLE_BYTES_ROOM + OOR_PICKLE_FRAME_ROOM);
+                                         2 * OOR_MARSHAL_BYTES_ROOM + OOR_MARSHAL_FRAME_ROOM);
         if (rc < 0) break;
         oor_entry_key(&entry, key);
-        oor_pickle_bytes(out, key, key_size);
-        if (deleted) oor_pickle_raw(out, "N", 1);
-        else oor_pickle_bytes(out, entry.value, entry.value_size);
+        oor_marshal_bytes(out, key, key_size);
+        if (deleted) oor_marshal_none(out);
+        else oor_marshal_bytes(out, entry.value, entry.value_size);
     }
-    if (rc >= 0) oor_pickle_raw(out, "u.", 2);
+    if (rc >= 0) oor_marshal_dict_end(out);
     oor_cached_release(cached);
     return rc < 0 ? rc : 0;
 }

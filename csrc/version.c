@@ -1,13 +1,13 @@
 /* version.c: looks keys up through all tables of a version, the newest entry first.
  *
- * answer of get_many := list of (bytes | None), as in pickle.h.  Nothing here is written to
+ * answer of get_many := list of (bytes | None), as in marshal.h.  Nothing here is written to
  * disk. */
 #include "version.h"
 
 #include <stdlib.h>
 
 #include "memory.h"
-#include "pickle.h"
+#include "marshal.h"
 #include "sort.h"
 
 enum { LEVELS_MAX = 64, BATCH = 1024, AHEAD = 6, KEPT_MAX = 1 << 20 };
@@ -228,20 +228,22 @@ static int64_t answer_batch(const oor_version *version, oor_lookups *work, uint3
 }
 
 static int write_answers(const oor_lookups *work, uint32_t count, oor_buffer *out) {
-    int rc = oor_buffer_reserve(out, work->arena.size + (size_t)count * OOR_PICKLE_BYTES_ROOM);
+    int rc = oor_buffer_reserve(out, work->arena.size + (size_t)count * OOR_MARSHAL_BYTES_ROOM);
     if (rc < 0) return rc;
     for (uint32_t i = 0; i < count; i++) {
         const answer *from = &work->answers[i];
         if (from->size == OOR_TOMBSTONE) {
-            oor_pickle_raw(out, "N", 1);
+            oor_marshal_none(out);
         } else {
-            oor_pickle_bytes(out, work->arena.data + from->at, from->size);
+            oor_marshal_bytes(out, work->arena.data + from->at, from->size);
         }
     }
     return 0;
 }
 
 static int check_keys(uint64_t count, size_t keys_size, const uint32_t *key_sizes) {
+    if (count > INT32_MAX)
+        return oor_fail(OOR_E_LIMIT, NULL, "%llu keys", (unsigned long long)count);
     uint64_t sum = 0;
     for (uint64_t i = 0; i < count; i++) sum += key_sizes[i];
     if (sum == keys_size) return 0;
@@ -255,9 +257,9 @@ int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, uint
     int rc = check_keys(count, keys_size, key_sizes);
     if (rc < 0) return rc;
     out->size = 0;
-    rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
     if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03](", 4);
+    size_t begun = oor_marshal_list_begin(out);
     int64_t total = 0;
     for (uint64_t done = 0; done < count && rc >= 0;) {
         uint32_t part = count - done < BATCH ? (uint32_t)(count - done) : BATCH;
@@ -272,8 +274,7 @@ int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, uint
         total += found;
         done += part;
     }
-    if (rc >= 0) rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
-    if (rc >= 0) oor_pickle_raw(out, "e.", 2);
+    oor_marshal_list_end(out, begun, (size_t)count);
     if (work->arena.capacity > KEPT_MAX) oor_buffer_clear(&work->arena);
     return rc < 0 ? rc : total;
 }

@@ -8,7 +8,7 @@
  * and what LSNs they used.  Those frames are never replayed. */
 #include "walscan.h"
 #include "io.h"
-#include "pickle.h"
+#include "marshal.h"
 #include "tail.h"
 
 #include <stdlib.h>
@@ -264,9 +264,9 @@ static int keep_frame(oor_walscan *scan, const oor_frame *frame) {
     return 0;
 }
 
-static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset,
-                      oor_buffer *out) {
-    size_t room = (size_t)frame->op_count * 2 * OOR_PICKLE_BYTES_ROOM + OOR_PICKLE_FRAME_ROOM;
+static int marshal_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset,
+                       oor_buffer *out) {
+    size_t room = (size_t)frame->op_count * 2 * OOR_MARSHAL_BYTES_ROOM + OOR_MARSHAL_FRAME_ROOM;
     int rc = oor_buffer_reserve(out, frame->body_size + room);
     if (rc < 0) return rc;
     size_t at = 0;
@@ -274,9 +274,9 @@ static int pickle_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t 
     oor_op op;
     while ((rc = oor_op_decode(frame->body, frame->body_size, &at, &op)) > 0 &&
            ops++ < frame->op_count) {
-        oor_pickle_bytes(out, op.key, op.key_size);
-        if (op.value) oor_pickle_bytes(out, op.value, op.value_size);
-        else oor_pickle_raw(out, "N", 1);
+        oor_marshal_bytes(out, op.key, op.key_size);
+        if (op.value) oor_marshal_bytes(out, op.value, op.value_size);
+        else oor_marshal_none(out);
     }
     if (rc != 0 || ops != frame->op_count) {
         oor_fail(OOR_E_CORRUPT, scan->path,
@@ -320,9 +320,9 @@ int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walsc
     *chunk = (oor_walscan_chunk){.offset = scan->at};
     scan->frame_count = 0;
     out->size = 0;
-    int rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    int rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
     if (rc < 0) return rc;
-    oor_pickle_raw(out, "\x80\x03}(", 4);
+    oor_marshal_dict_begin(out);
     oor_frame frame;
     while (chunk->bytes < bytes && next_frame(scan, chunk, &frame)) {
         uint64_t offset = scan->at;
@@ -330,7 +330,7 @@ int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walsc
         scan->expected_lsn = frame.first_lsn + frame.op_count;
         if (!frame.op_count || scan->expected_lsn - 1 <= scan->after_lsn) continue;
         rc = keep_frame(scan, &frame);
-        if (rc >= 0) rc = pickle_ops(scan, &frame, offset, out);
+        if (rc >= 0) rc = marshal_ops(scan, &frame, offset, out);
         if (rc < 0) return rc;
         if (!chunk->first_lsn) chunk->first_lsn = frame.first_lsn;
         chunk->last_lsn = scan->expected_lsn - 1;
@@ -338,8 +338,8 @@ int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walsc
         chunk->records += frame.op_count;
         chunk->bytes += frame.size;
     }
-    rc = oor_buffer_reserve(out, OOR_PICKLE_FRAME_ROOM);
+    rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
     if (rc < 0) return rc;
-    oor_pickle_raw(out, "u.", 2);
+    oor_marshal_dict_end(out);
     return chunk->frames > 0 || chunk->lost_offset > 0;
 }

@@ -85,7 +85,8 @@ class DB(Handle, Puts, MutableManners):
 
     Keys are up to 65,535 bytes, values up to 256 MiB; any bytes-like object is taken. Every method
     may be called from any thread. After `close`, and in a forked child, every method raises
-    ClosedError; so does the next step of a scan that was under way.
+    ClosedError; so does the next step of a scan that was under way, unless it has its pairs in
+    hand.
     """
 
     _state: State

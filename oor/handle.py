@@ -9,15 +9,17 @@ from typing import Any, Protocol
 from oor.batch import BytesLike, all_bytes, as_bytes
 from oor.bulk import Bulk
 from oor.errors import ClosedError
+from oor.iterator import AT_ONCE, HAS_START, HAS_STOP, REVERSE, TUPLES, Scan, read_at_once
 from oor.memtable import ABSENT, Absent
 from oor.native import lib
 from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many
-from oor.short_scans import GROUP_MAX, LIMIT_MAX, scan_one
+from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, scan_one
 from oor.snapshot import Snapshot, View
 from oor.version import LONGEST, VALUE_AT
 
 _read = lib.oor_read
+_DOWN = TUPLES | REVERSE
 
 
 class HandleState(Protocol):
@@ -36,7 +38,7 @@ class Handle(Reads):
     """A store that was opened. Every method may be called from any thread.
 
     After `close`, and in a forked child, every read raises ClosedError; so does the next step of a
-    scan that was under way.
+    scan that was under way, unless it has its pairs in hand.
     """
 
     path: str
@@ -82,6 +84,37 @@ class Handle(Reads):
         view = self._state.view
         lookups = [_lookup(memtable.data) for memtable in view.memtables() if memtable.data]
         return look_up_many(all_bytes(keys), lookups, view.version)
+
+    def scan(
+        self,
+        start: BytesLike | None = None,
+        stop: BytesLike | None = None,
+        *,
+        prefix: BytesLike | None = None,
+        reverse: bool = False,
+        limit: int | None = None,
+    ) -> Scan:
+        """See `Reads.scan`. Up to 512 pairs of tables alone are read before it returns."""
+        pins = self._pins
+        if limit is not None and 0 < limit <= AT_ONCE and prefix is None and not pins.sites:
+            view = self._state.view
+            active = view.active
+            if not active.data and not view.immutables:
+                flags = _DOWN if reverse else TUPLES
+                low = high = b""
+                if start is not None:
+                    low = start = start if type(start) is bytes else as_bytes(start)
+                    flags |= HAS_START
+                if stop is not None:
+                    high = stop = stop if type(stop) is bytes else as_bytes(stop)
+                    flags |= HAS_STOP
+                version = view.version
+                chunk = read_at_once(version, low, high, flags, limit)
+                bounds = start, stop, reverse, limit
+                return ShortScan(version, active.first_lsn - 1, pins, bounds, chunk)
+        return super().scan(start, stop, prefix=prefix, reverse=reverse, limit=limit)
+
+    items = scan
 
     def scan_many(
         self,

@@ -17,20 +17,56 @@ _CHUNKS = (32, 128, 512)
 _WINDOWS = (16, 64, 256, 1024)
 """The same for the entries asked of a memtable at once."""
 
-_AT_ONCE = _CHUNKS[-1]
+AT_ONCE = _CHUNKS[-1]
 """Pairs that a walk over tables alone reads in its first and only chunk, where it is limited."""
 
-_REVERSE: int = lib.OOR_MERGE_REVERSE
+REVERSE: int = lib.OOR_MERGE_REVERSE
 _KEYS_ONLY: int = lib.OOR_MERGE_KEYS_ONLY
-_HAS_START: int = lib.OOR_MERGE_HAS_START
-_HAS_STOP: int = lib.OOR_MERGE_HAS_STOP
-_TUPLES: int = lib.OOR_MERGE_TUPLES
+HAS_START: int = lib.OOR_MERGE_HAS_START
+HAS_STOP: int = lib.OOR_MERGE_HAS_STOP
+TUPLES: int = lib.OOR_MERGE_TUPLES
 _version_scan = lib.oor_version_scan
 _KEPT_MAX = 1 << 20
 _buffers: list[Buffer] = []
 """Borrowed by one call at a time: pop and append are atomic."""
+_rooms: list[Buffer] = []
+"""The same, of calls that say when the memory has moved."""
 
 Pair = tuple[bytes, bytes | None]
+
+
+def flagged(low: bytes | None, high: bytes | None, flags: int) -> tuple[bytes, bytes, int]:
+    """The bounds of a walk as C takes them, whose answer is a list of pairs or of keys."""
+    flags |= TUPLES
+    if low is None:
+        low = b""
+    else:
+        flags |= HAS_START
+    if high is None:
+        high = b""
+    else:
+        flags |= HAS_STOP
+    return low, high, flags
+
+
+def read_at_once(
+    version: Version, low: bytes, high: bytes, flags: int, limit: int, group: int = 0
+) -> list[Any]:
+    """The first `limit` keys or pairs of tables alone, in one crossing. See `flagged`."""
+    try:
+        buffer = _rooms.pop()
+    except IndexError:
+        buffer = Buffer()
+    moved = _version_scan(
+        version.raw, low, len(low), high, len(high), flags, limit, group, buffer.raw
+    )
+    if moved:
+        check(moved)
+        buffer.moved()
+    found: list[Any] = loads(buffer.room)
+    if buffer.capacity <= _KEPT_MAX:
+        _rooms.append(buffer)
+    return found
 
 
 class View(Protocol):
@@ -66,7 +102,8 @@ class Scan:
     """An iterator over the pairs, or the keys, of a range, in key order or from last to first.
 
     It shows one consistent view and keeps it alive until it is closed or dropped. When the store is
-    closed a live scan ends: its next step raises ClosedError. One thread at a time.
+    closed a live scan ends: its next step raises ClosedError, unless all its pairs are in hand (see
+    `ShortScan`). One thread at a time.
     """
 
     __slots__ = ("_pairs", "_walk")
@@ -133,7 +170,7 @@ class Walk:
         keys_only: bool = False,
     ) -> None:
         self._moment: Moment | None = moment
-        self._flags = (_REVERSE if reverse else 0) | (_KEYS_ONLY if keys_only else 0)
+        self._flags = (REVERSE if reverse else 0) | (_KEYS_ONLY if keys_only else 0)
         self._start = self._lower = start
         self._stop = self._upper = stop
         self._limit = self._left = limit
@@ -149,17 +186,18 @@ class Walk:
     def __next__(self) -> Iterable[Any]:
         if self._done and self._error is None:
             raise StopIteration
+        if self._fits_one_call():
+            assert self._moment is not None and self._left is not None
+            low, high, flags = flagged(self._lower, self._upper, self._flags)
+            self._chunk = read_at_once(self._moment.version, low, high, flags, self._left)
+            self._done = True
+            return self._chunk
         try:
             buffer = _buffers.pop()
         except IndexError:
             buffer = Buffer()
         raw = buffer.raw
         try:
-            if self._fits_one_call():
-                self._scan_at_once(raw)
-                self._chunk = loads(ffi.buffer(raw.data, raw.size))
-                self._done = True
-                return self._chunk
             while (merge := self.merge()) is not None:
                 step = check(lib.oor_merge_next(merge, self._size(), raw))
                 chunk: list[bytes] = loads(ffi.buffer(raw.data, raw.size))
@@ -192,32 +230,12 @@ class Walk:
         left = self._left
         return (
             left is not None
-            and left <= _AT_ONCE
+            and left <= AT_ONCE
             and self._merge is None
             and self._error is None
             and self._moment is not None
             and not self._moment.views
         )
-
-    def _scan_at_once(self, raw: Any) -> None:
-        """The whole walk, as keys or as pairs: nobody makes them faster than who reads the chunk,
-        as long as they are all wanted.
-        """
-        assert self._moment is not None
-        low, high, flags = self._lower, self._upper, self._flags | _TUPLES
-        if low is None:
-            low = b""
-        else:
-            flags |= _HAS_START
-        if high is None:
-            high = b""
-        else:
-            flags |= _HAS_STOP
-        found = _version_scan(
-            self._moment.version.raw, low, len(low), high, len(high), flags, self._left, raw
-        )
-        if found < 0:
-            check(found)
 
     def merge(self) -> Any:
         """The C walk, at the next pair; None at the end. Raises what ended the walk from
@@ -237,8 +255,8 @@ class Walk:
             self._finish()
             return
         flags = self._flags
-        flags |= _HAS_START if low is not None else 0
-        flags |= _HAS_STOP if high is not None else 0
+        flags |= HAS_START if low is not None else 0
+        flags |= HAS_STOP if high is not None else 0
         flags |= 0 if moment.views else lib.OOR_MERGE_NO_WINDOW
         low, high = low or b"", high or b""
         self._merge = owned(
@@ -247,7 +265,7 @@ class Walk:
         )
         self._step = 0
         if moment.views:
-            reverse = bool(flags & _REVERSE)
+            reverse = bool(flags & REVERSE)
             self._windows = _Windows(moment.views, self._lower, self._upper, reverse)
             self.feed(self._merge)
 
@@ -297,7 +315,7 @@ class Walk:
             raise ClosedError("the scan is closed")
         self._chunk.clear()
         self._finish()
-        if self._flags & _REVERSE:
+        if self._flags & REVERSE:
             upper = key + b"\0"
             self._upper = upper if self._stop is None else min(upper, self._stop)
         else:

@@ -8,8 +8,8 @@ columns.
 
 from __future__ import annotations
 
+import marshal
 import os
-import pickle
 import threading
 from array import array
 from collections.abc import Iterable, Sequence
@@ -52,11 +52,17 @@ _BY_CODE: dict[int, type[OorError]] = {
     lib.OOR_E_CODEC: CodecError,
 }
 
-loads = pickle.loads
-"""Reads what csrc/pickle.h wrote.
+loads = marshal.loads
+"""Reads what csrc/marshal.h wrote; what lies behind it in the buffer does not matter.
 
 Never given bytes that a disk or a user supplied as they stand.
 """
+
+# The format is Python's own and not promised to anyone: a Python that reads it otherwise is told.
+if loads(b"[\3\0\0\0s\1\0\0\0aN)\2s\1\0\0\0bs\0\0\0\0-") != [b"a", None, (b"b", b"")] or loads(
+    b"{s\1\0\0\0aN0"
+) != {b"a": None}:
+    raise ImportError("oor does not know how this Python reads marshalled objects")
 
 
 def _error(code: int) -> OorError | AssertionError:
@@ -106,10 +112,18 @@ def trim() -> None:
 class Buffer:
     """Memory that C fills and Python reads; reused from call to call by one thread at a time."""
 
-    __slots__ = ("raw",)
+    __slots__ = ("capacity", "raw", "room")
 
     def __init__(self) -> None:
         self.raw = owned(lib.oor_buffer_new(), lib.oor_buffer_free)
+        self.capacity = 0
+        self.room: Any = None
+        """All of the memory, where it was at the last `moved`."""
+
+    def moved(self) -> None:
+        """Look where the memory is now and how much: C says when it has moved."""
+        self.capacity = self.raw.capacity
+        self.room = ffi.buffer(self.raw.data, self.capacity)
 
     def view(self) -> Any:
         """The bytes as a buffer object, valid until the next call that fills this one."""

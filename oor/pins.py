@@ -97,11 +97,16 @@ class Pinned:
 
     __slots__ = ("moment", "owner", "since", "site", "thread")
 
-    def __init__(self, owner: str, moment: Moment, sites: bool) -> None:
+    def __init__(
+        self,
+        owner: str,
+        moment: Moment,
+        sites: bool,
+        made: tuple[float, threading.Thread] | None = None,
+    ) -> None:
         self.owner = owner
         self.moment = moment
-        self.since = time.monotonic()
-        self.thread = threading.current_thread()
+        self.since, self.thread = made or (time.monotonic(), threading.current_thread())
         self.site = _caller() if sites else None
 
 

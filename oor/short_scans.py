@@ -7,11 +7,14 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import chain, takewhile
-from typing import TypeAlias
+from threading import current_thread
+from time import monotonic
+from typing import Any, TypeAlias
 
-from oor.iterator import Scan, View, Walk
-from oor.native import Buffer, check, ffi, lib, loads
-from oor.pins import Moment
+from oor.errors import ClosedError, OorError
+from oor.iterator import Scan, View, Walk, read_at_once
+from oor.native import Buffer, check, ffi, lib
+from oor.pins import Moment, Pinned, Pins
 from oor.version import Version
 
 Pairs: TypeAlias = list[tuple[bytes, bytes]]
@@ -21,10 +24,6 @@ LIMIT_MAX = (1 << 32) - 1
 _SINGLE_STEPS = 3
 _UP: int = lib.OOR_MERGE_HAS_START | lib.OOR_MERGE_HAS_STOP | lib.OOR_MERGE_TUPLES
 _DOWN: int = _UP | lib.OOR_MERGE_REVERSE
-_KEPT_MAX = 1 << 20
-_scan_group = lib.oor_version_scan_group
-_buffers: list[Buffer] = []
-"""Borrowed by one call at a time: pop and append are atomic."""
 
 
 def first_pair(
@@ -59,23 +58,77 @@ def first_pair(
     return next(Scan(Walk(moment, None, lower, upper, reverse, 1)), None)
 
 
+class ShortScan(Scan):
+    """A scan of tables alone, all of whose pairs were read when it was made: `Handle.scan` does.
+
+    They are in hand whatever becomes of the store; the view that it keeps is for a seek. It is its
+    own pin. Invariant: `_walk` is there from the first seek on, and then keeps the view.
+    """
+
+    __slots__ = ("__weakref__", "_chunk", "_error", "_lsn", "_made", "_pins", "_range", "_version")
+
+    def __init__(
+        self,
+        version: Version,
+        lsn: int,
+        pins: Pins,
+        bounds: tuple[bytes | None, bytes | None, bool, int],
+        chunk: list[Any],
+    ) -> None:
+        self._version: Version | None = version
+        self._lsn = lsn
+        self._pins = pins
+        self._range = bounds
+        self._chunk = chunk
+        self._pairs = iter(chunk)
+        self._made = monotonic(), current_thread()
+        pins.add(self)
+
+    @property
+    def pinned(self) -> Pinned | None:
+        """What it keeps; None once it let go."""
+        version = self._version
+        if version is None:
+            return None
+        return Pinned("scan", Moment(version, (), self._lsn), False, self._made)
+
+    def seek(self, key: bytes) -> None:
+        """See `Scan.seek`."""
+        if not hasattr(self, "_walk"):
+            version = self._version
+            if version is None:
+                raise getattr(self, "_error", None) or ClosedError("the scan is closed")
+            low, high, reverse, limit = self._range
+            moment = Moment(version, (), self._lsn)
+            self._walk = Walk(moment, self._pins, low, high, reverse, limit)
+            self._version = None
+        super().seek(key)
+
+    def close(self) -> None:
+        """See `Scan.close`."""
+        self._version = None
+        self._chunk.clear()
+        if hasattr(self, "_walk"):
+            self._walk.close()
+
+    def end(self, error: OorError) -> None:
+        """Let go of the view, because the store closes."""
+        self._version = None
+        self._error = error
+
+    def _check(self) -> None:
+        if self._version is not None:
+            self._version._check()
+        if hasattr(self, "_walk"):
+            assert self._version is None, "one of the two keeps the view"
+            self._walk._check()
+
+
 def scan_one(
     version: Version, low: bytes, high: bytes, limit: int, group: int, reverse: bool
 ) -> Pairs:
     """What `scan_many` gives for one range, of tables alone."""
-    try:
-        buffer = _buffers.pop()
-    except IndexError:
-        buffer = Buffer()
-    raw = buffer.raw
-    flags = _DOWN if reverse else _UP
-    failed = _scan_group(version.raw, low, len(low), high, len(high), flags, limit, group, raw)
-    if failed:
-        check(failed)
-    found: Pairs = loads(ffi.buffer(raw.data, raw.size))
-    if raw.capacity <= _KEPT_MAX:
-        _buffers.append(buffer)
-    return found
+    return read_at_once(version, low, high, _DOWN if reverse else _UP, limit, group)
 
 
 def scan_many(

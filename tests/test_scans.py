@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import array
 import os
+import subprocess
+import sys
 import threading
 from itertools import takewhile
 
@@ -192,6 +194,84 @@ def test_a_close_while_another_thread_walks_ends_the_walk_with_an_error(tmp_path
         db.close()
         thread.join()
         assert len(ended) == 1 and (ended[0] is None or isinstance(ended[0], ClosedError))
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_short_scan_has_its_pairs_in_hand_whatever_becomes_of_the_store(tmp_path, reverse):
+    pairs = {b"%03d" % i: b"v" for i in range(300)}
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        db.write(pairs)
+        db.flush()
+        walk = db.scan(b"100", b"200", limit=50, reverse=reverse)
+        wanted = inside(pairs, b"100", b"200", reverse)[:50]
+        assert next(walk) == wanted[0]
+    assert list(walk) == wanted[1:]
+    with pytest.raises(ClosedError, match="the store is closed"):
+        walk.seek(b"150")
+
+
+def test_a_short_scan_seeks_in_the_view_that_it_was_made_of(db):
+    pairs = {b"%03d" % i: b"old" for i in range(300)}
+    db.write(pairs)
+    db.flush()
+    walk = db.scan(b"100", limit=2)
+    db.write(dict.fromkeys(pairs, b"new"))
+    db.compact()
+    assert list(walk) == [(b"100", b"old"), (b"101", b"old")]
+    for key in (b"250", b"120"):
+        walk.seek(key)
+        assert list(walk) == [(key, b"old"), (b"%03d" % (int(key) + 1), b"old")]
+        walk._check()
+
+
+def test_a_short_scan_is_a_pin_until_it_is_closed_or_dropped(db):
+    db.write({b"%03d" % i: b"v" for i in range(300)})
+    db.flush()
+
+    def scans() -> list[tuple[str | None, int]]:
+        return [(pin.thread, pin.lsn) for pin in db.pins() if pin.owner == "scan"]
+
+    walks = [db.scan(limit=5) for _ in range(3)]
+    assert scans() == [(threading.current_thread().name, 300)] * 3
+    walks[1].seek(b"100")
+    assert len(scans()) == 3
+    walks[0].close()
+    assert list(walks[0]) == [] and len(scans()) == 2
+    with pytest.raises(ClosedError):
+        walks[0].seek(b"1")
+    walks[1].close()
+    walks[1]._check()
+    assert len(scans()) == 1
+    del walks
+    assert scans() == []
+
+
+def test_a_walk_over_many_tables_and_long_keys_needs_more_than_it_has_at_hand(db):
+    pairs = {}
+    for part in range(12):
+        some = {b"k" * 100 + b"%03d" % (i * 12 + part): b"%d" % part for i in range(30)}
+        db.write(some)
+        db.flush()
+        pairs |= some
+    pairs = dict(sorted(pairs.items()))
+    assert db.stats().levels[0].tables > 8
+    assert list(db.scan()) == inside(pairs, None, None)
+    low, high = b"k" * 100 + b"100", b"k" * 100 + b"200"
+    for reverse in (False, True):
+        wanted = inside(pairs, low, high, reverse)
+        assert list(db.scan(low, high, reverse=reverse)) == wanted
+        assert list(db.scan(low, high, reverse=reverse, limit=40)) == wanted[:40]
+
+
+def test_a_python_that_reads_marshalled_objects_otherwise_is_told_at_the_import():
+    program = """
+import marshal
+loads = marshal.loads
+marshal.loads = lambda data: [] if data[:1] == b"[" else loads(data)
+import oor.native
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "ImportError: oor does not know how this Python reads" in done.stderr
 
 
 def test_a_scan_that_was_at_its_end_stays_there_when_the_store_closes(tmp_path):
