@@ -34,14 +34,12 @@ int oor_section_seal(oor_buffer *out, size_t start, uint64_t number, uint64_t of
 int oor_section_check(const oor_place *place, const uint8_t *data, size_t size, uint32_t *codec,
                       size_t *payload_size) {
     if (size < OOR_SECTION_TRAILER_SIZE)
-        return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: a section of %zu bytes",
-                        (unsigned long long)place->offset, size);
+        return oor_fail_damage(place->path, place->offset, "a section of %zu bytes", size);
     uint32_t stored = oor_load32(data + size - 4);
     uint32_t computed = section_crc(place->number, place->offset, data, size - 4);
     if (stored != computed)
-        return oor_fail(OOR_E_CORRUPT, place->path,
-                        "offset %llu: section crc 0x%08x, computed 0x%08x",
-                        (unsigned long long)place->offset, stored, computed);
+        return oor_fail_damage(place->path, place->offset, "section crc 0x%08x, computed 0x%08x",
+                               stored, computed);
     *codec = data[size - OOR_SECTION_TRAILER_SIZE];
     *payload_size = size - OOR_SECTION_TRAILER_SIZE;
     return 0;
@@ -94,8 +92,7 @@ int oor_block_end(oor_block_writer *writer, oor_buffer *out) {
 }
 
 static int damaged(const oor_place *place, const char *what) {
-    return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: block %s",
-                    (unsigned long long)place->offset, what);
+    return oor_fail_damage(place->path, place->offset, "block %s", what);
 }
 
 int64_t oor_block_count(const oor_place *place, const uint8_t *payload, size_t size) {

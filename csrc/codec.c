@@ -170,8 +170,8 @@ int oor_packer_pack(oor_packer *packer, oor_buffer *out, size_t start) {
 /* ---- unpacking ------------------------------------------------------------------------------ */
 
 static int damaged(const oor_place *place, uint32_t codec, const char *what) {
-    return oor_fail(OOR_E_CORRUPT, place->path, "offset %llu: a block packed with %s %s",
-                    (unsigned long long)place->offset, facts[codec].name, what);
+    return oor_fail_damage(place->path, place->offset, "a block packed with %s %s",
+                           facts[codec].name, what);
 }
 
 int64_t oor_unpacked_size(const oor_place *place, uint32_t codec, const uint8_t *payload,

@@ -37,6 +37,16 @@ int oor_fail(int code, const char *path, const char *format, ...) {
     return result;
 }
 
+int oor_fail_damage(const char *path, uint64_t offset, const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    fail(OOR_E_CORRUPT, 0, path, format, arguments);
+    va_end(arguments);
+    last_error.offset = offset;
+    last_error.placed = 1;
+    return OOR_E_CORRUPT;
+}
+
 int oor_fail_errno(int sys_errno, const char *path, const char *format, ...) {
     int code = sys_errno == ENOSPC || sys_errno == EDQUOT ? OOR_E_FULL
                : sys_errno == ENOMEM                      ? OOR_E_MEMORY
@@ -61,6 +71,7 @@ int oor_fail_at(uint64_t segment, uint64_t offset, uint64_t first_lsn, uint64_t 
     assert(last_error.code < 0);
     last_error.segment = segment;
     last_error.offset = offset;
+    last_error.placed = segment != 0 || offset != 0;
     last_error.first_lsn = first_lsn;
     last_error.last_lsn = last_lsn;
     return last_error.code;

@@ -28,6 +28,9 @@ int oor_fail_errno(int sys_errno, const char *path, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* Says an earlier error again, as `code`, behind a few words of why it matters now. */
 int oor_fail_again(int code, const oor_error *earlier, const char *prefix);
+/* The same for bytes at this offset of the file that are not what they must be: OOR_E_CORRUPT. */
+int oor_fail_damage(const char *path, uint64_t offset, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 /* Adds a place in the log to this thread's last error and returns its code. */
 int oor_fail_at(uint64_t segment, uint64_t offset, uint64_t first_lsn, uint64_t last_lsn);
 

@@ -52,9 +52,7 @@ static int read_ahead(oor_cursor *cursor, const oor_table *table, uint64_t want)
     }
     int64_t got = oor_io_read(table->fd, table->path, cursor->ahead, size, offset);
     if (got < 0) return (int)got;
-    if ((uint64_t)got != size)
-        return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: the file ends early",
-                        (unsigned long long)offset);
+    if ((uint64_t)got != size) return oor_fail_damage(table->path, offset, "the file ends early");
     cursor->ahead_size = size;
     cursor->ahead_offset = offset;
     cursor->ahead_table = cursor->table_at;

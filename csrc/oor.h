@@ -47,6 +47,7 @@ typedef struct {
     uint64_t offset;
     uint64_t first_lsn;
     uint64_t last_lsn;
+    int32_t placed; /* `offset` says where; 0 is a place too */
     char what[192];
     char path[1024];
 } oor_error;

@@ -17,8 +17,8 @@
 #include "codec.h"
 #include "memory.h"
 
-static int damaged(const oor_table *table, const char *what) {
-    return oor_fail(OOR_E_CORRUPT, table->path, "%s", what);
+static int damaged(const oor_table *table, uint64_t offset, const char *what) {
+    return oor_fail_damage(table->path, offset, "%s", what);
 }
 
 static int no_memory(const oor_table *table, uint64_t size) {
@@ -30,18 +30,18 @@ static int read_whole(const oor_table *table, uint8_t *data, size_t size, uint64
     int64_t got = oor_io_read(table->fd, table->path, data, size, offset);
     if (got < 0) return (int)got;
     if ((uint64_t)got != size)
-        return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: the file ends %llu bytes early",
-                        (unsigned long long)offset, (unsigned long long)(size - (uint64_t)got));
+        return oor_fail_damage(table->path, offset, "the file ends %llu bytes early",
+                               (unsigned long long)(size - (uint64_t)got));
     return 0;
 }
 
-static int check_footer(const oor_table *table, const uint8_t *footer) {
+static int check_footer(const oor_table *table, const uint8_t *footer, uint64_t at) {
     if (memcmp(footer + FOOTER_MAGIC, OOR_TABLE_MAGIC, sizeof OOR_TABLE_MAGIC) != 0)
-        return damaged(table, "no table: the magic is missing");
+        return damaged(table, at, "no table: the magic is missing");
     uint32_t stored = oor_load32(footer + FOOTER_CRC), computed = oor_footer_crc(footer);
     if (stored != computed)
-        return oor_fail(OOR_E_CORRUPT, table->path, "footer crc 0x%08x, computed 0x%08x", stored,
-                        computed);
+        return oor_fail_damage(table->path, at, "footer crc 0x%08x, computed 0x%08x", stored,
+                               computed);
     uint32_t version = oor_load32(footer + FOOTER_VERSION);
     if (version < OOR_TABLE_FORMAT || version > OOR_TABLE_FORMAT_PACKED)
         return oor_fail(OOR_E_FORMAT, table->path, "table format %u, this build reads %d to %d",
@@ -58,8 +58,9 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
                         "the file has %lld bytes, the manifest says %llu", (long long)size,
                         (unsigned long long)file_size);
     uint8_t footer[OOR_FOOTER_SIZE];
-    int rc = read_whole(table, footer, sizeof footer, file_size - OOR_FOOTER_SIZE);
-    if (rc >= 0) rc = check_footer(table, footer);
+    uint64_t end = file_size - OOR_FOOTER_SIZE;
+    int rc = read_whole(table, footer, sizeof footer, end);
+    if (rc >= 0) rc = check_footer(table, footer, end);
     if (rc < 0) return rc;
     table->filter_offset = oor_load64(footer + FOOTER_FILTER_OFFSET);
     table->filter_section_size = oor_load64(footer + FOOTER_FILTER_SIZE);
@@ -72,19 +73,18 @@ static int read_footer(oor_table *table, uint64_t number, uint64_t file_size, ui
     table->props.uid = oor_load64(footer + FOOTER_UID);
     table->version = oor_load32(footer + FOOTER_VERSION);
     if (table->props.number != number || table->props.file_size != file_size)
-        return oor_fail(OOR_E_CORRUPT, table->path, "this is table %llu of %llu bytes",
-                        (unsigned long long)table->props.number,
-                        (unsigned long long)table->props.file_size);
+        return oor_fail_damage(table->path, end, "this is table %llu of %llu bytes",
+                               (unsigned long long)table->props.number,
+                               (unsigned long long)table->props.file_size);
     if (uid && table->props.uid != uid)
-        return oor_fail(OOR_E_CORRUPT, table->path, "table uid %016llx, the manifest says %016llx",
-                        (unsigned long long)table->props.uid, (unsigned long long)uid);
-    uint64_t end = file_size - OOR_FOOTER_SIZE;
+        return oor_fail_damage(table->path, end, "table uid %016llx, the manifest says %016llx",
+                               (unsigned long long)table->props.uid, (unsigned long long)uid);
     if (table->filter_offset > end || table->filter_section_size > end - table->filter_offset ||
         table->filter_offset + table->filter_section_size != table->index_offset ||
         table->index_section_size > end - table->index_offset ||
         table->index_offset + table->index_section_size != table->props_offset ||
         table->props_section_size != end - table->props_offset)
-        return damaged(table, "footer with sections that do not join");
+        return damaged(table, end, "footer with sections that do not join");
     return 0;
 }
 
@@ -108,7 +108,8 @@ static int read_section(oor_table *table, uint64_t offset, uint64_t size, uint8_
 static int open_codec(oor_table *table, const uint8_t *props) {
     if (table->version != OOR_TABLE_FORMAT_PACKED) return 0;
     table->codec = oor_load32(props + PROPS_CODEC);
-    if (table->codec == OOR_CODEC_NONE) return damaged(table, "a packed table without a codec");
+    if (table->codec == OOR_CODEC_NONE)
+        return damaged(table, table->props_offset, "a packed table without a codec");
     return oor_codec_require(table->codec, table->path);
 }
 
@@ -119,7 +120,7 @@ static int open_props(oor_table *table) {
     if (rc < 0) return rc;
     const uint8_t *p = table->props_section;
     uint32_t keys = oor_props_keys(table->version);
-    if (size < keys) return damaged(table, "properties too short");
+    if (size < keys) return damaged(table, table->props_offset, "properties too short");
     oor_table_props *props = &table->props;
     props->entries = oor_load64(p + PROPS_ENTRIES);
     props->tombstones = oor_load64(p + PROPS_TOMBSTONES);
@@ -134,11 +135,11 @@ static int open_props(oor_table *table) {
         size != (size_t)keys + props->smallest_size + props->largest_size || props->blocks == 0 ||
         props->entries < props->blocks || props->tombstones > props->entries ||
         props->first_lsn > props->last_lsn)
-        return damaged(table, "properties that contradict themselves");
+        return damaged(table, table->props_offset, "properties that contradict themselves");
     props->smallest = p + keys;
     props->largest = props->smallest + props->smallest_size;
     if (oor_compare(props->smallest, props->smallest_size, props->largest, props->largest_size) > 0)
-        return damaged(table, "properties with an inverted key range");
+        return damaged(table, table->props_offset, "properties with an inverted key range");
     table->smallest_prefix = oor_key_prefix(props->smallest, props->smallest_size);
     table->largest_prefix = oor_key_prefix(props->largest, props->largest_size);
     return open_codec(table, p);
@@ -165,26 +166,27 @@ static int parse_index(oor_table *table, const uint8_t *p, size_t size) {
     const uint8_t *start = p, *end = p + size;
     uint64_t offset = 0;
     for (uint32_t i = 0; i < table->block_count; i++) {
-        if (end - p < OOR_INDEX_ENTRY_SIZE_MIN) return damaged(table, "index that ends early");
+        if (end - p < OOR_INDEX_ENTRY_SIZE_MIN)
+            return damaged(table, table->index_offset, "index that ends early");
         uint32_t block_size = oor_load32(p), fence_size = oor_load16(p + 4);
         p += OOR_INDEX_ENTRY_SIZE_MIN;
         if ((size_t)(end - p) < fence_size || block_size > table->filter_offset - offset ||
             block_size <= OOR_SECTION_TRAILER_SIZE || (i == 0 && fence_size != 0))
-            return damaged(table, "index with an impossible entry");
+            return damaged(table, table->index_offset, "index with an impossible entry");
         table->fences[i] = (uint32_t)(p - start);
         table->offsets[i] = offset;
         if (i > 0) {
             uint32_t before_size;
             const uint8_t *before = oor_table_fence(table, i - 1, &before_size);
             if (oor_compare(before, before_size, p, fence_size) >= 0)
-                return damaged(table, "index out of order");
+                return damaged(table, table->index_offset, "index out of order");
         }
         p += fence_size;
         offset += block_size;
     }
     table->offsets[table->block_count] = offset;
     if (p != end || offset != table->filter_offset)
-        return damaged(table, "index that does not cover the blocks");
+        return damaged(table, table->index_offset, "index that does not cover the blocks");
     return 0;
 }
 
@@ -210,7 +212,8 @@ static int open_index(oor_table *table) {
                           &table->index_section, &size);
     if (rc < 0) return rc;
     if (size > UINT32_MAX || table->props.blocks > size / OOR_INDEX_ENTRY_SIZE_MIN)
-        return damaged(table, "index too short for the blocks of the properties");
+        return damaged(table, table->index_offset,
+                       "index too short for the blocks of the properties");
     table->index = table->index_section;
     table->block_count = (uint32_t)table->props.blocks;
     rc = alloc_index(table, table->block_count);
@@ -225,7 +228,8 @@ static int open_filter(oor_table *table) {
     int rc = read_section(table, table->filter_offset, table->filter_section_size,
                           &table->filter_section, &size);
     if (rc < 0) return rc;
-    if (size < OOR_FILTER_TAIL_SIZE) return damaged(table, "filter too short");
+    if (size < OOR_FILTER_TAIL_SIZE)
+        return damaged(table, table->filter_offset, "filter too short");
     const uint8_t *tail = table->filter_section + size - OOR_FILTER_TAIL_SIZE;
     table->filter_lines = oor_load32(tail);
     table->filter_probes = tail[4];
@@ -237,7 +241,7 @@ static int open_filter(oor_table *table) {
         table->filter_probes > OOR_FILTER_PROBES_MAX ||
         (table->version == OOR_TABLE_FORMAT && table->prefix_size > 0) ||
         (table->version == OOR_TABLE_FORMAT_PREFIX && table->prefix_size == 0))
-        return damaged(table, "filter that contradicts itself");
+        return damaged(table, table->filter_offset, "filter that contradicts itself");
     table->filter = table->filter_section;
     return 0;
 }
@@ -339,9 +343,8 @@ int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32
                           const uint8_t *payload, size_t size) {
     if (codec == OOR_CODEC_NONE) return (int64_t)size;
     if (codec != table->codec)
-        return oor_fail(OOR_E_CORRUPT, place->path,
-                        "offset %llu: a block of codec %u, the properties say %u",
-                        (unsigned long long)place->offset, codec, table->codec);
+        return oor_fail_damage(place->path, place->offset,
+                               "a block of codec %u, the properties say %u", codec, table->codec);
     return oor_unpacked_size(place, codec, payload, size);
 }
 

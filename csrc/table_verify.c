@@ -6,8 +6,7 @@
 #include "marshal.h"
 
 static int damaged(const oor_table *table, uint64_t offset, const char *what) {
-    return oor_fail(OOR_E_CORRUPT, table->path, "offset %llu: %s", (unsigned long long)offset,
-                    what);
+    return oor_fail_damage(table->path, offset, "%s", what);
 }
 
 /* What the walk has added up. */

@@ -16,15 +16,21 @@ int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const u
     return oor_wal_put_as(wal, key, key_size, value, value_size, flags, 0);
 }
 
+/* The last error is about these LSNs, whatever others it was about too. */
+static int about(uint64_t first_lsn, uint64_t last_lsn) {
+    const oor_error *error = oor_last_error();
+    return oor_fail_at(error->segment, error->offset, first_lsn, last_lsn);
+}
+
 /* Waits for a frame that was just logged. */
 static int64_t finish(oor_wal *wal, int64_t first_lsn, uint64_t count) {
     if (first_lsn < 0) {
-        oor_fail_at(0, 0, 0, 0);
+        about(0, 0);
         return first_lsn;
     }
     uint64_t last_lsn = (uint64_t)first_lsn + count - 1;
     int rc = oor_wal_sync(wal, last_lsn, -1);
-    return rc < 0 ? oor_fail_at(0, 0, (uint64_t)first_lsn, last_lsn) : first_lsn;
+    return rc < 0 ? about((uint64_t)first_lsn, last_lsn) : first_lsn;
 }
 
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,

@@ -147,11 +147,14 @@ def read_current(directory: str) -> int:
 def read_manifest(directory: str) -> ManifestRead:
     """Fold the manifest that CURRENT names.
 
-    Raises CorruptionError(path, offset) for a line that does not verify before one that does,
-    FormatError for a version this build does not read, StorageError if a file cannot be read.
+    Raises CorruptionError(path, offset) for a line that does not verify before one that does
+    or where CURRENT names a file that is not there, FormatError for a version this build does not
+    read, StorageError if a file cannot be read.
     """
     number = read_current(directory)
     path = os.path.join(directory, names.manifest_name(number))
+    if not native.exists(path):
+        raise CorruptionError("CURRENT names a file that is not there", path=path, advice=RESTORE)
     return parse_manifest(path, native.read_file(path), number)
 
 

@@ -79,7 +79,7 @@ def _error(code: int) -> OorError | AssertionError:
         what,
         path=path or None,
         segment=found.segment or None,
-        offset=found.offset if found.segment or found.offset else None,
+        offset=found.offset if found.placed else None,
         first_lsn=found.first_lsn or None,
         last_lsn=found.last_lsn or None,
         errno=errno,
