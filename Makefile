@@ -50,6 +50,11 @@ sanitize: $(VENV)/test-tools
 reliability: $(VENV)/test-tools
 	@$(BIN)/python -m bench.reliability
 
+.PHONY: faults
+# Each call of a workload fails in each known way, and then the power goes: a quarter of an hour.
+faults: $(VENV)/test-tools
+	@$(BIN)/python tests/fault_loops.py --record
+
 # Which branches of log, recovery and manifest no test takes, against the list with reasons.
 coverage: $(VENV)/test-tools
 	@$(BIN)/python -m pip install $(MESSAGES) coverage
