@@ -140,6 +140,18 @@ def test_latest_prints_the_lines_as_they_were_read(store, capsysbinary):
     assert capsysbinary.readouterr().out == text_of(*MAY_2_REVISED) + text_of("0 OTHER", *OTHER)
 
 
+@pytest.mark.parametrize("command", [["latest"], ["history"], ["at", "2030-01-01"]])
+def test_what_is_asked_for_comes_in_any_form(store, capsysbinary, command):
+    name, *time = command
+    assert run([name, store, "25544", *time, "--format", "2le"]) == exits.FINE
+    lines = capsysbinary.readouterr().out
+    assert lines.endswith("".join(f"{line}\n" for line in MAY_2_REVISED[-2:]).encode())
+    assert run([name, store, "25544", *time, "--format", "csv"]) == exits.FINE
+    head, *rows = capsysbinary.readouterr().out.splitlines()
+    assert head.startswith(b"OBJECT_NAME,") or b"NORAD_CAT_ID" in head
+    assert len(rows) == lines.count(b"\n") // 2
+
+
 def test_an_object_that_is_not_there_is_named_and_the_others_are_printed(store, capsysbinary):
     assert run(["latest", store, "7", "270288"]) == exits.ERROR
     captured = capsysbinary.readouterr()

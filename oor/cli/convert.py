@@ -9,8 +9,8 @@ from typing import IO
 import click
 
 from oor.cli import exits
-from oor.cli.export import write_sets
 from oor.cli.output import count, json_option, note
+from oor.cli.sets import write_sets
 from oor.registry import ElementSet, Rejected, parse
 from oor.registry.quarantine import encode
 from oor.registry.sources import InputError, inputs

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -11,11 +9,12 @@ import click
 
 from oor.cli import exits
 from oor.cli.opening import open_to_read
-from oor.cli.output import count, json_option, note, store_argument
+from oor.cli.output import json_option, store_argument
 from oor.cli.query import CatalogNumber, Time
+from oor.cli.sets import write_sets
 from oor.registry import ElementSet, Registry
 from oor.registry.questions import Questions
-from oor.registry.write import FORMATS, Unwritable, written
+from oor.registry.write import FORMATS
 
 _TABLES = ("arrow", "parquet")
 
@@ -74,36 +73,6 @@ def _chosen(
         yield from catalogue.catalogue_at(moment, prefer=prefer)
     else:
         yield from catalogue.latest_all(prefer=prefer)
-
-
-def write_sets(
-    sets: Iterator[ElementSet], form: str, output: str | None, *, rounded: bool = False
-) -> int:
-    """Write sets to a file or to stdout and name what cannot be written; returns an exit code.
-
-    `form` "fields" is what the other commands print with --json: all fields, one object a line.
-    """
-    refused = 0
-    pieces: Iterator[bytes]
-
-    def tell(one: Unwritable) -> None:
-        nonlocal refused
-        refused += 1
-        note(f"oor: not written: object {one.elset.norad_cat_id}: {one.reason}")
-
-    if form == "fields":
-        pieces = (json.dumps(elset.to_dict()).encode() + b"\n" for elset in sets)
-    else:
-        pieces = written(sets, form, tell, rounded=rounded)
-    if output is None or output == "-":
-        sys.stdout.buffer.writelines(pieces)
-        sys.stdout.buffer.flush()
-    else:
-        with open(output, "wb") as file:
-            file.writelines(pieces)
-    if refused:
-        note(f"oor: {count(refused, 'set')} not written: {form} cannot hold them")
-    return exits.REJECTS if refused else exits.FINE
 
 
 def _table(sets: Iterator[ElementSet], form: str, output: str) -> int:

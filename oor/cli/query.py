@@ -1,9 +1,7 @@
-"""`oor latest`, `oor at`, `oor history`: element sets as they were read, or their fields."""
+"""`oor latest`, `oor at`, `oor history`: element sets as they were read, or in any form."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,8 +9,9 @@ import click
 
 from oor.cli import exits
 from oor.cli.opening import open_to_read
-from oor.cli.output import emit, json_option, note, store_argument
-from oor.registry import ElementSet, Registry, alpha5
+from oor.cli.output import json_option, note, store_argument
+from oor.cli.sets import format_option, write_sets
+from oor.registry import Registry, alpha5
 
 
 class CatalogNumber(click.ParamType):  # type: ignore[type-arg]
@@ -51,30 +50,32 @@ class Time(click.ParamType):  # type: ignore[type-arg]
 @click.command()
 @store_argument
 @click.argument("catnr", nargs=-1, required=True, type=CatalogNumber())
+@format_option
 @json_option
-def latest(db: str, catnr: tuple[int, ...], as_json: bool) -> int:
+def latest(db: str, catnr: tuple[int, ...], form: str, as_json: bool) -> int:
     """Print the newest element set of each object CATNR, its lines as they were read."""
     with open_to_read(db) as store:
         registry = Registry(store)
         found = [(number, registry.latest(number)) for number in catnr]
-    _print((elset for _, elset in found if elset is not None), as_json)
+    sets = [elset for _, elset in found if elset is not None]
+    code = write_sets(sets, "fields" if as_json else form, None)
     missing = [str(number) for number, elset in found if elset is None]
-    return _missing(f"no element set of {', '.join(missing)}") if missing else exits.FINE
+    return _missing(f"no element set of {', '.join(missing)}") if missing else code
 
 
 @click.command()
 @store_argument
 @click.argument("catnr", type=CatalogNumber())
 @click.argument("time", type=Time())
+@format_option
 @json_option
-def at(db: str, catnr: int, time: datetime, as_json: bool) -> int:
+def at(db: str, catnr: int, time: datetime, form: str, as_json: bool) -> int:
     """Print the element set of CATNR with the newest epoch at or before TIME (ISO 8601, UTC)."""
     with open_to_read(db) as store:
         elset = Registry(store).at(catnr, time)
     if elset is None:
         return _missing(f"no element set of {catnr} at or before {time.isoformat()}")
-    _print([elset], as_json)
-    return exits.FINE
+    return write_sets([elset], "fields" if as_json else form, None)
 
 
 @click.command()
@@ -82,9 +83,10 @@ def at(db: str, catnr: int, time: datetime, as_json: bool) -> int:
 @click.argument("catnr", type=CatalogNumber())
 @click.option("--from", "start", type=Time(), help="The first epoch (ISO 8601, UTC).")
 @click.option("--to", "stop", type=Time(), help="The epoch before which to stop.")
+@format_option
 @json_option
 def history(
-    db: str, catnr: int, start: datetime | None, stop: datetime | None, as_json: bool
+    db: str, catnr: int, start: datetime | None, stop: datetime | None, form: str, as_json: bool
 ) -> int:
     """Print all element sets of CATNR by epoch, oldest first, revisions in order of arrival."""
     with open_to_read(db) as store:
@@ -95,18 +97,7 @@ def history(
             if start or stop
             else f"no element set of {catnr}"
         )
-    _print(found, as_json)
-    return exits.FINE
-
-
-def _print(found: Iterable[ElementSet], as_json: bool) -> None:
-    for elset in found:
-        if as_json:
-            emit(elset.to_dict())
-        else:
-            text = elset.text
-            sys.stdout.buffer.write(text if text.endswith(b"\n") else text + b"\n")
-    sys.stdout.buffer.flush()
+    return write_sets(found, "fields" if as_json else form, None)
 
 
 def _missing(text: str) -> int:
