@@ -117,13 +117,18 @@ _highest: dict[bytes, int] = {}
 
 
 def highest_lsn(files: dict[str, bytes]) -> int:
-    """The highest LSN of a frame that verifies in any segment, used or spare."""
+    """The highest LSN of a frame that verifies in any segment, used or spare.
+
+    A frame without operations, which marks a jump, gives no LSN away.
+    """
     highest = 0
     for name, content in files.items():
         if name.endswith((".wal", ".spare")):
             known = _highest.get(content)
             if known is None:
-                known = max((f.first_lsn + f.count - 1 for f in frames_in(content)), default=0)
+                known = max(
+                    (f.first_lsn + f.count - 1 for f in frames_in(content) if f.count), default=0
+                )
                 if len(_highest) > 2000:
                     _highest.clear()
                 _highest[content] = known

@@ -146,9 +146,12 @@ class Judge:
     ) -> tuple[str, str] | None:
         """I5, I7 and I8 by doing: open twice, compact, write, close, and open in order."""
         self._disk.put(image.dirs, image.files)
-        kill(oor.open(STORE, **recorded.options))
-        first = self._disk.files()
-        db = oor.open(STORE, **recorded.options)
+        try:
+            kill(oor.open(STORE, **recorded.options))
+            first = self._disk.files()
+            db = oor.open(STORE, **recorded.options)
+        except OorError as error:
+            return "I5", f"a second open is refused: {type(error).__name__}: {error}"
         try:
             found = dict(db.scan())
             if digest(found) != outcome.state:
