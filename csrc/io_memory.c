@@ -37,7 +37,9 @@ typedef struct {
     int flags;
 } file;
 
-enum { FILES_MAX = 4096, MEMORY_DEVICE = 1 };
+/* Descriptors begin where none of the kernel's can be: one that is closed after the table was taken
+ * away fails then, instead of closing another's file. */
+enum { FILES_MAX = 4096, FIRST_FD = 1 << 28, MEMORY_DEVICE = 1 };
 
 /* Everything below is guarded by `mutex`. */
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -136,7 +138,8 @@ static void cut(node *n, size_t size) {
 }
 
 static file *file_of(int fd) {
-    return fd >= 0 && fd < FILES_MAX && files[fd].node ? &files[fd] : NULL;
+    int at = fd - FIRST_FD;
+    return fd >= FIRST_FD && at < FILES_MAX && files[at].node ? &files[at] : NULL;
 }
 
 static int is_aligned(const file *f, const void *data, size_t size, uint64_t offset) {
@@ -160,19 +163,19 @@ static int do_open(const char *path, int flags) {
     if (n && flags & O_CREAT && flags & O_EXCL) return -EEXIST;
     if (!n && !(flags & O_CREAT)) return -ENOENT;
     if (n && n->is_dir && (flags & O_ACCMODE) != O_RDONLY) return -EISDIR;
-    int fd = 0;
-    while (fd < FILES_MAX && files[fd].node) fd++;
-    if (fd == FILES_MAX) return -EMFILE;
+    int at = 0;
+    while (at < FILES_MAX && files[at].node) at++;
+    if (at == FILES_MAX) return -EMFILE;
     if (!n) {
         int rc = new_node(path, 0, &n);
         if (rc < 0) return rc;
     } else if (flags & O_TRUNC) {
         cut(n, 0);
     }
-    files[fd] = (file){n, flags};
+    files[at] = (file){n, flags};
     n->users++;
     counts.files++;
-    return fd;
+    return at + FIRST_FD;
 }
 
 static int memory_open(const char *path, int flags, int mode) {

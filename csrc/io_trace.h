@@ -55,8 +55,10 @@ int oor_trace_wants_payload(const oor_event *event, const uint8_t *data);
 
 /* ---- who is who (io_trace_objects.c) -------------------------------------------------------- */
 
+/* Good until the next file is remembered or forgotten. */
 typedef struct {
-    char *path; /* NULL: not seen yet */
+    int fd;
+    char *path;
     uint64_t object;
 } oor_traced_file;
 

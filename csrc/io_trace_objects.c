@@ -67,35 +67,34 @@ uint64_t oor_trace_object_of_name(const char *path) {
     return oor_trace_base()->stat_name(path, &found) < 0 ? 0 : oor_trace_object(&found);
 }
 
-static oor_traced_file *file_slot(int fd) {
-    size_t index = (size_t)fd;
-    if (index >= files.count) {
-        files.at = oor_trace_grow(files.at, (index + 1) * sizeof *files.at);
-        memset(files.at + files.count, 0, (index + 1 - files.count) * sizeof *files.at);
-        files.count = index + 1;
-    }
-    return &files.at[index];
+/* Few are open at a time, and descriptors of memory are too high to index with. */
+static oor_traced_file *find_file(int fd) {
+    for (size_t i = files.count; i-- > 0;)
+        if (files.at[i].fd == fd) return &files.at[i];
+    return NULL;
 }
 
 void oor_trace_forget_file(int fd) {
-    oor_traced_file *file = file_slot(fd);
+    oor_traced_file *file = find_file(fd);
+    if (!file) return;
     free(file->path);
-    *file = (oor_traced_file){0};
+    *file = files.at[--files.count];
 }
 
 oor_traced_file *oor_trace_remember_file(int fd, const char *path) {
     oor_trace_forget_file(fd);
-    oor_traced_file *file = file_slot(fd);
     struct stat found;
-    file->path = oor_trace_copy_text(path);
-    file->object = oor_trace_base()->stat_fd(fd, &found) < 0 ? 0 : oor_trace_object(&found);
+    uint64_t object = oor_trace_base()->stat_fd(fd, &found) < 0 ? 0 : oor_trace_object(&found);
+    files.at = oor_trace_grow(files.at, (files.count + 1) * sizeof *files.at);
+    oor_traced_file *file = &files.at[files.count++];
+    *file = (oor_traced_file){fd, oor_trace_copy_text(path), object};
     return file;
 }
 
 /* A file that was open before the recording has the name that the kernel knows it by. */
 oor_traced_file *oor_trace_find_file(int fd) {
-    oor_traced_file *file = file_slot(fd);
-    if (file->path) return file;
+    oor_traced_file *file = find_file(fd);
+    if (file) return file;
     if (oor_trace_base() != &oor_io_system) return oor_trace_remember_file(fd, "");
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", fd);

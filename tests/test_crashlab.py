@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +168,9 @@ def test_only_what_was_put_there_is_on_the_disk_in_memory(disk):
     assert native.list_dir(ROOT) == []
     with pytest.raises(Exception, match="No such file"):
         native.File(f"{ROOT}/none/x", native.WRITE | native.CREATE)
+
+
+def test_a_descriptor_of_the_memory_is_none_that_the_kernel_could_give(disk):
+    highest = int(Path("/proc/sys/fs/nr_open").read_text())
+    with native.File(f"{ROOT}/file", native.WRITE | native.CREATE) as file:
+        assert file._fd > highest, "closed late, it would close a file of somebody else"
