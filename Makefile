@@ -22,6 +22,7 @@ test: $(VENV)/test-tools
 # Durability bugs planted one at a time, and which invariant of the crash laboratory notices each.
 mutants: $(VENV)/test-tools
 	@$(BIN)/python tests/mutants.py
+	@$(BIN)/python tests/c_mutants.py
 
 explore: $(VENV)/test-tools
 	OOR_EXPLORE=$(or $(N),10) $(VENV)/bin/python -m pytest tests/test_crashlab.py tests/test_model.py tests/test_bytes.py

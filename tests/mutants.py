@@ -5,12 +5,13 @@ python tests/mutants.py      prints mutant, what it does, times executed, killed
 No release carries a switch for them. A mutant is either a patch of the Python half, or a change of
 the recording, which then shows the operations of a store that leaves a sync out or makes it too
 early. It counts as killed when an invariant it names fails, the mutated code was executed, and the
-same run without it breaks nothing. Mutants of the C half are planted as source edits by `make red`.
+same run without it breaks nothing. Mutants of the C half: tests/c_mutants.py.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import sys
@@ -21,17 +22,27 @@ from typing import Any
 
 from oor import analysis, trace
 from oor.crashlab.explorer import Explorer, Plan
+from oor.crashlab.invariants import Violation
 from oor.crashlab.memory import MemoryDisk
+from oor.crashlab.recording import Recording
+from oor.crashlab.run import NeutralityError, Recorded, record
 from oor.crashlab.scripts import SCRIPTS
 from oor.crashlab.workloads import workload_of
 from oor.db import DB
+from oor.errors import OorError
 from oor.log import Log
 from oor.manifest import Manifest
+from oor.memtable import Memtable, MemtableView
+from oor.native import unlink
+from oor.state import State
 from oor.trace import Event, Op
 
-Count = Callable[[], None]
+Count = Callable[[int], None]
+"""Told how often the mutated code ran."""
 Alter = Callable[[list[Event], Count], list[Event]]
 Patch = Callable[[Count], "contextlib.AbstractContextManager[None]"]
+Fault = Callable[[Recording], None]
+Trial = Callable[[Explorer, Recorded], None]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -45,6 +56,10 @@ class Mutant:
     workload: str
     alter: Alter | None = None
     patch: Patch | None = None
+    fault: Fault | None = None
+    """What the workload meets, with the bug and without."""
+    trial: Trial | None = None
+    """What is done with the workload instead of cutting it off everywhere."""
 
 
 @dataclass(frozen=True)
@@ -72,10 +87,10 @@ def without_syncs(*parts: str) -> Alter:
         kept = []
         for event in events:
             if event.op is Op.SYNC and is_of(event, *parts):
-                count()
+                count(1)
                 continue
             if event.op is Op.OPEN and is_of(event, *parts) and event.flags & os.O_DSYNC:
-                count()
+                count(1)
                 event.flags &= ~os.O_DSYNC
             kept.append(event)
         return kept
@@ -95,7 +110,7 @@ def without_dir_syncs_after(*parts: str) -> Alter:
             elif event.op is Op.OPEN and event.flags & os.O_CREAT:
                 last[0] = os.path.basename(event.path)
             if event.op is Op.SYNC_DIR and any(part in last[0] for part in parts):
-                count()
+                count(1)
                 continue
             kept.append(event)
         return kept
@@ -114,7 +129,7 @@ def acks_before_the_write(events: list[Event], count: Count) -> list[Event]:
                 at -= 1
                 if kept[at].op is Op.WRITE and is_of(kept[at], ".wal"):
                     kept.insert(at, kept.pop())
-                    count()
+                    count(1)
                     break
     return kept
 
@@ -124,7 +139,7 @@ def syncs_before_the_last_write(events: list[Event], count: Count) -> list[Event
     for before, event in itertools.pairwise(events):
         if event.op is Op.SYNC and before.op is Op.WRITE and before.object == event.object:
             event.begin = before.end
-            count()
+            count(1)
     return events
 
 
@@ -136,7 +151,7 @@ def headers_ahead_of_the_log(events: list[Event], count: Count) -> list[Event]:
             event.flags &= ~os.O_DSYNC
         kept.append(event)
         if event.op is Op.WRITE and is_of(event, ".wal") and event.offset == 0:
-            count()
+            count(1)
             begin = event.end + 0.5
             kept.append(replace(event, op=Op.SYNC, begin=begin, end=begin, payload=b"", effect=1))  # type: ignore[arg-type]
     return kept
@@ -147,7 +162,7 @@ def copies_not_synced(events: list[Event], count: Count) -> list[Event]:
     kept = []
     for event in events:
         if event.op is Op.SYNC and is_of(event, ".wal"):
-            count()
+            count(1)
         else:
             kept.append(event)
     return kept
@@ -170,7 +185,7 @@ def floor_too_high(count: Count) -> contextlib.AbstractContextManager[None]:
     def mutated(append: Any) -> Any:
         def body(self: Manifest, edit: Any) -> None:
             if edit.flushed_lsn is not None and not edit.closed and edit.add:
-                count()
+                count(1)
                 edit = replace(edit, flushed_lsn=edit.flushed_lsn + 1)
             append(self, edit)
 
@@ -193,7 +208,7 @@ def freed_before_the_edit(count: Count) -> Iterator[None]:
     def early(append: Any) -> Any:
         def body(self: Manifest, edit: Any) -> None:
             if edit.flushed_lsn is not None and not edit.closed:
-                count()
+                count(1)
                 logs[-1].release(edit.flushed_lsn)
             append(self, edit)
 
@@ -208,7 +223,7 @@ def split_batches(count: Count) -> contextlib.AbstractContextManager[None]:
         def body(self: DB, batch: Any, *, durability: str | None = None) -> int:
             lsn = 0
             for key, value in dict(batch).items():
-                count()
+                count(1)
                 lsn = write(self, {key: value}, durability=durability)
             return lsn
 
@@ -220,12 +235,54 @@ def split_batches(count: Count) -> contextlib.AbstractContextManager[None]:
 def lsns_given_again(count: Count) -> contextlib.AbstractContextManager[None]:
     def mutated(_: Any) -> Any:
         def body(state: Any, live: Any, infos: Any, end: int) -> int:
-            count()
+            count(1)
             return max(1, end)
 
         return body
 
     return swapped(analysis, "_next_lsn", mutated)
+
+
+@contextlib.contextmanager
+def tables_gone_with_a_failed_edit(count: Count) -> Iterator[None]:
+    def mutated(install: Any) -> Any:
+        def body(self: State, edit: Any, *rest: Any, **named: Any) -> None:
+            try:
+                install(self, edit, *rest, **named)
+            except OorError:
+                for _, meta in edit.add:
+                    count(1)
+                    unlink(self.table_path(meta.number))
+                raise
+
+        return body
+
+    with swapped(State, "install", mutated):
+        yield
+
+
+def manifest_sync_fails(recording: Recording) -> None:
+    """The first sync of the manifest behind the one that made it."""
+    recording.fail(Op.SYNC, nth=3, path_part="MANIFEST", errno=errno.EIO)
+
+
+def views_begin_one_late(count: Count) -> contextlib.AbstractContextManager[None]:
+    def mutated(view: Any) -> Any:
+        def body(self: Memtable) -> MemtableView:
+            taken: MemtableView = view(self)
+            note = self.note
+
+            def late(pairs: Any) -> None:
+                count(1)
+                list(pairs)
+                self.note = note
+
+            self.note = late
+            return taken
+
+        return body
+
+    return swapped(Memtable, "view", mutated)
 
 
 MUTANTS = (
@@ -249,6 +306,10 @@ MUTANTS = (
            patch=lsns_given_again),
     Mutant("M18", "a sync before the last write", ("I13", "I2"), "W-E-buffered",
            syncs_before_the_last_write),
+    Mutant("M22", "a table goes when its edit was not synced", ("I9",), "W-E-buffered",
+           patch=tables_gone_with_a_failed_edit, fault=manifest_sync_fails),
+    Mutant("M23b", "a snapshot shows one commit too many", ("I8",), "W-S",
+           patch=views_begin_one_late),
     Mutant("M24", "what a recovery copies is not synced", ("I6", "I2", "I1", "I12"),
            "big,big,reopen", copies_not_synced),
 )  # fmt: skip
@@ -265,10 +326,11 @@ def run(mutant: Mutant, *, planted: bool, states: int = 1500) -> Verdict:
     """Explore the mutant's workload, with the bug or without it."""
     executed = [0]
 
-    def count() -> None:
-        executed[0] += 1
+    def count(more: int) -> None:
+        executed[0] += more
 
     with contextlib.ExitStack() as stack:
+        disk = stack.enter_context(MemoryDisk())
         if planted and mutant.alter is not None:
             alter = mutant.alter
             stack.enter_context(
@@ -276,13 +338,8 @@ def run(mutant: Mutant, *, planted: bool, states: int = 1500) -> Verdict:
             )
         if planted and mutant.patch is not None:
             stack.enter_context(mutant.patch(count))
-        disk = stack.enter_context(MemoryDisk())
         explorer = Explorer(disk, Plan(seed=1, states=states, per_workload=states, nested=2))
-        if mutant.workload in SCRIPTS:
-            workload, options = SCRIPTS[mutant.workload]
-        else:
-            workload, options = workload_of(tuple(mutant.workload.split(","))), {}
-        explorer.explore(mutant.workload, workload, options)
+        explore(explorer, mutant)
         tally = explorer.finish()
     found = [v for v in tally.violations if v.invariant in mutant.killers]
     first = found[0] if found else None
@@ -292,21 +349,40 @@ def run(mutant: Mutant, *, planted: bool, states: int = 1500) -> Verdict:
     )  # fmt: skip
 
 
+def explore(explorer: Explorer, mutant: Mutant) -> None:
+    """The mutant's workload and its fault, and what its trial makes of them."""
+    workload, options = SCRIPTS.get(mutant.workload, (None, {}))
+    if workload is None:
+        workload = workload_of(tuple(mutant.workload.split(",")))
+    try:
+        recorded = record(
+            explorer.disk, workload, name=mutant.workload, options=options, seed=1,
+            fault=mutant.fault,
+        )  # fmt: skip
+    except NeutralityError as error:
+        explorer.note(Violation("I8", str(error), mutant.workload))
+        return
+    trial = mutant.trial or Explorer.explore_recorded
+    trial(explorer, recorded)
+
+
+def show(mutant: Mutant, verdict: Verdict) -> bool:
+    """Print a line of the table; returns whether the mutant is as it should be."""
+    hidden = mutant.name in MASKED
+    level = verdict.level or ("trace" if verdict.killed_by else "")
+    print(f"{mutant.name:<7}{mutant.what:<52}{verdict.executed:>9}  "
+          f"{verdict.killed_by or 'ALIVE':<10}{level:<11}{mutant.workload} "
+          f"({verdict.states} states; {' '.join(verdict.invariants)})", flush=True)  # fmt: skip
+    if hidden and not verdict.killed_by:
+        print(f"       hidden: {MASKED[mutant.name]}")
+    return verdict.executed > 0 and (bool(verdict.killed_by) or hidden)
+
+
 def main() -> int:
     """Print the table; fails if a mutant lives."""
-    alive = 0
     print(f"{'mutant':<7}{'what':<52}{'executed':>9}  {'killed by':<10}{'level':<11}workload")
-    for mutant in MUTANTS:
-        verdict = run(mutant, planted=True)
-        alive += not verdict.executed
-        alive += not verdict.killed_by and mutant.name not in MASKED
-        level = verdict.level or ("trace" if verdict.killed_by else "")
-        print(f"{mutant.name:<7}{mutant.what:<52}{verdict.executed:>9}  "
-              f"{verdict.killed_by or 'ALIVE':<10}{level:<11}{mutant.workload} "
-              f"({verdict.states} states; {' '.join(verdict.invariants)})", flush=True)  # fmt: skip
-        if not verdict.killed_by and mutant.name in MASKED:
-            print(f"       hidden: {MASKED[mutant.name]}")
-    return 1 if alive else 0
+    as_expected = [show(mutant, run(mutant, planted=True)) for mutant in MUTANTS]
+    return 0 if all(as_expected) else 1
 
 
 if __name__ == "__main__":
