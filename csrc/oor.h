@@ -594,7 +594,12 @@ typedef struct {
 oor_version *oor_version_new(oor_table *const *tables, const uint32_t *level_counts,
                              uint32_t levels);
 void oor_version_free(oor_version *version);
-enum oor_read { OOR_READ_ABSENT = 0, OOR_READ_DELETED = 1, OOR_READ_VALUE = 2 };
+enum oor_read {
+    OOR_READ_ABSENT = -1,
+    OOR_READ_DELETED = -2,
+    OOR_READ_FAILED = -16,      /* and the code, which is negative too */
+    OOR_READ_LARGE = -(1 << 20) /* less the size of a value that the room does not hold */
+};
 
 /* What a lookup into memory of the caller's needs beside the key; one call at a time uses it. */
 typedef struct {
@@ -603,7 +608,7 @@ typedef struct {
     size_t capacity;
 } oor_reader;
 
-/* The newest value of a key, into the reader's room: OOR_READ_VALUE + its size, else an oor_read.
+/* The newest value of a key, into the reader's room: its size, else an oor_read.
  * A value that is larger than the room is not copied: the caller asks again with a larger one. */
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
 /* Memory that looking up many keys takes, kept from call to call; one call at a time uses it. */

@@ -123,9 +123,10 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at);
 int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32_t codec,
                           const uint8_t *payload, size_t size);
 /* Looks `key` up: an oor_lookup or an error.  On OOR_FOUND the value lies in *held, the caller's to
- * release. */
+ * release.  `counters` are the calling thread's. */
 int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
-                  uint64_t hash, oor_cached **held, oor_value *out);
+                  uint64_t hash, atomic_uint_least64_t *counters, oor_cached **held,
+                  oor_value *out);
 
 /* 0: the table has no key of these bytes and, with prefix_size of them, none that begins so.
  * REQUIRES: table->filter. */

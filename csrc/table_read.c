@@ -400,8 +400,7 @@ static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size
     return NULL;
 }
 
-oor_cached *oor_table_block(oor_table *table, uint32_t at) {
-    atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
+static oor_cached *block_counted(oor_table *table, uint32_t at, atomic_uint_least64_t *counters) {
     oor_cached *cached = oor_slot_acquire(&table->slots[at]);
     if (cached) {
         /* Head, tags and offsets lie side by side: their misses overlap. */
@@ -423,6 +422,10 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at) {
         oor_cache_give(table->cache, content, taken);
     }
     return cached;
+}
+
+oor_cached *oor_table_block(oor_table *table, uint32_t at) {
+    return block_counted(table, at, oor_cache_counters(table->cache));
 }
 
 static int key_equals(const oor_entry *entry, const uint8_t *key, size_t key_size) {
@@ -452,8 +455,12 @@ static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t ke
 }
 
 int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
-                  uint64_t hash, oor_cached **held, oor_value *out) {
-    atomic_uint_least64_t *counters = oor_cache_counters(table->cache);
+                  uint64_t hash, atomic_uint_least64_t *counters, oor_cached **held,
+                  oor_value *out) {
+    /* The filter's line comes while the index is searched. */
+    if (table->filter)
+        __builtin_prefetch(oor_filter_line(table->filter, table->filter_lines, hash));
+    uint32_t at = oor_table_find_block(table, key, key_size, prefix);
     if (table->filter) {
         oor_count(counters, COUNT_CHECKS);
         if (!oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes, hash)) {
@@ -462,7 +469,7 @@ int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_
         }
     }
     oor_count(counters, COUNT_TOUCHED);
-    oor_cached *cached = oor_table_block(table, oor_table_find_block(table, key, key_size, prefix));
+    oor_cached *cached = block_counted(table, at, counters);
     if (!cached) return oor_last_error()->code;
     int found = find_in_block(cached, key, key_size, hash, out);
     if (found == OOR_FOUND) {

@@ -78,7 +78,9 @@ uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint
 static int look_up(const oor_version *version, const uint8_t *key, size_t key_size, uint64_t hash,
                    oor_cached **held, oor_value *out) {
     uint64_t prefix = oor_key_prefix(key, key_size);
-    if (version->tables[0]) oor_count(oor_cache_counters(version->tables[0]->cache), COUNT_LOOKUPS);
+    if (!version->tables[0]) return OOR_ABSENT;
+    atomic_uint_least64_t *counters = oor_cache_counters(version->tables[0]->cache);
+    oor_count(counters, COUNT_LOOKUPS);
     for (uint32_t level = 0; level < version->levels; level++) {
         uint32_t at = version->starts[level], end = version->starts[level + 1];
         if (level > 0) {
@@ -88,7 +90,7 @@ static int look_up(const oor_version *version, const uint8_t *key, size_t key_si
         for (; at < end; at++) {
             oor_table *table = version->tables[at];
             if (oor_table_range(table, key, key_size, prefix) != 0) continue;
-            int found = oor_table_get(table, key, key_size, prefix, hash, held, out);
+            int found = oor_table_get(table, key, key_size, prefix, hash, counters, held, out);
             if (found != OOR_ABSENT) return found;
         }
     }
@@ -102,10 +104,14 @@ int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size) {
     oor_value value;
     const uint8_t *bytes = (const uint8_t *)key;
     int found = look_up(reader->version, bytes, key_size, oor_hash(bytes, key_size), &held, &value);
-    if (found != OOR_FOUND) return found == OOR_DELETED ? OOR_READ_DELETED : found;
-    if (value.size <= reader->capacity) memcpy(reader->room, value.data, value.size);
+    if (found != OOR_FOUND)
+        return found == OOR_ABSENT    ? OOR_READ_ABSENT
+               : found == OOR_DELETED ? OOR_READ_DELETED
+                                      : OOR_READ_FAILED + found;
+    int fits = value.size <= reader->capacity;
+    if (fits && value.size) memcpy(reader->room, value.data, value.size);
     oor_cached_release(held);
-    return (int64_t)value.size + OOR_READ_VALUE;
+    return fits ? (int64_t)value.size : OOR_READ_LARGE - (int64_t)value.size;
 }
 
 /* ---- many values ---------------------------------------------------------------------------- */

@@ -16,7 +16,7 @@ from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many
 from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, scan_one
 from oor.snapshot import Snapshot, View
-from oor.version import LONGEST, VALUE_AT
+from oor.version import DELETED
 
 _read = lib.oor_read
 _DOWN = TUPLES | REVERSE
@@ -72,12 +72,12 @@ class Handle(Reads):
             reader = version.take_reader()
         raw, room = reader
         end = _read(raw, key, len(key))
-        if VALUE_AT <= end <= LONGEST:
-            value = room[: end - VALUE_AT]
+        if end >= 0:
+            value = room[:end]
             readers.append(reader)
             return value
         readers.append(reader)
-        return default if 0 <= end < VALUE_AT else version.get_rarely(key, end, default)
+        return default if end >= DELETED else version.get_rarely(key, end)
 
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked, None for a key that is not there. One crossing for all."""

@@ -172,9 +172,9 @@ class Version:
         """
         reader = self.take_reader()
         end = _read(reader[0], key, len(key))
-        found = reader[1][: end - VALUE_AT] if VALUE_AT <= end <= LONGEST else None
+        found = reader[1][:end] if end >= 0 else default
         self.readers.append(reader)
-        return self.get_rarely(key, end, default) if found is None else found
+        return found if end >= DELETED else self.get_rarely(key, end)
 
     def take_reader(self) -> Reader:
         """What one lookup at a time needs; whoever takes it puts it back into `readers`.
@@ -187,15 +187,16 @@ class Version:
         except IndexError:
             return _reader(self.raw, _ROOM)
 
-    def get_rarely(self, key: bytes, end: int, default: Any) -> Any:
-        """What becomes of a lookup whose answer `end` is no value that its room holds."""
-        if end < VALUE_AT:
-            check(end)
-            return default
+    def get_rarely(self, key: bytes, end: int) -> bytes:
+        """What becomes of a lookup whose answer `end` is below `DELETED`."""
+        if end > _LARGE:
+            check(end - _FAILED)
         # A version never changes, so neither does the size.
-        raw, view = _reader(self.raw, end - VALUE_AT)
-        again = check(_read(raw, key, len(key)))
-        assert again == end, "a version changed under a reader"
+        raw, view = _reader(self.raw, _LARGE - end)
+        again = _read(raw, key, len(key))
+        if _LARGE < again < DELETED:
+            check(again - _FAILED)
+        assert again == _LARGE - end, "a version changed under a reader"
         return bytes(view)
 
     def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -224,12 +225,12 @@ class Version:
         """
         with ffi.from_buffer("char[]", buffer, require_writable=True) as room:
             reader = ffi.new("oor_reader *", (self.raw, room, len(room)))
-            found = check(lib.oor_read(reader, key, len(key))) - lib.OOR_READ_VALUE
-            if found < 0:
-                return None
-            if found > len(room):
-                raise too_large(found, len(room))
-        return int(found)
+            found: int = _read(reader, key, len(key))
+            if found <= _LARGE:
+                raise too_large(_LARGE - found, len(room))
+            if found < DELETED:
+                check(found - _FAILED)
+        return None if found < 0 else found
 
     def first(
         self, lower: bytes | None, upper: bytes | None, reverse: bool
@@ -341,9 +342,12 @@ def _start(table: Table) -> bytes:
 
 _ROOM = 4096
 _read = lib.oor_read
-VALUE_AT: int = lib.OOR_READ_VALUE
-LONGEST: int = VALUE_AT + _ROOM
-"""Answers of a lookup: from the first on a value was found, up to the second its room holds it."""
+DELETED: int = lib.OOR_READ_DELETED
+"""An answer of a lookup: from 0 on it is the size of a value in the room, from here on there is no
+value, below it is neither.
+"""
+_FAILED: int = lib.OOR_READ_FAILED
+_LARGE: int = lib.OOR_READ_LARGE
 
 Reader = tuple[Any, Any]
 """The C struct, and a view of the room that values are copied to."""

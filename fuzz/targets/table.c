@@ -83,7 +83,7 @@ static void read_table(oor_table *table, const uint8_t *probe, size_t probe_size
     char room[4096];
     oor_reader reader = {version, room, sizeof room};
     int64_t smallest = oor_read(&reader, (const char *)props.smallest, props.smallest_size);
-    if (whole) REQUIRE(smallest == OOR_READ_DELETED || smallest >= OOR_READ_VALUE);
+    if (whole) REQUIRE(smallest == OOR_READ_DELETED || smallest >= 0);
     oor_read(&reader, (const char *)probe, probe_size);
     walk(version, OOR_MERGE_NO_WINDOW, NULL, 0, out);
     walk(version, OOR_MERGE_NO_WINDOW | OOR_MERGE_HAS_START, probe, probe_size, out);
