@@ -20,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -50,12 +51,14 @@ def build(source: Path = ROOT, directory: Path = ROOT / "build" / "kernels") -> 
     return directory / "tests" / "c" / "kernels"
 
 
-def count(program: Path) -> Counts:
-    """Instructions an operation of every kernel. Missing without valgrind."""
+def count(program: Path, names: Sequence[str] = ()) -> Counts:
+    """Instructions an operation of these kernels, or of all. Missing without valgrind."""
     if shutil.which("valgrind") is None:
         raise Missing("valgrind (Debian: valgrind)")
-    names = subprocess.run([program, "list"], check=True, capture_output=True, text=True)
-    return {name: _count_one(program, name) for name in names.stdout.split()}
+    if not names:
+        listed = subprocess.run([program, "list"], check=True, capture_output=True, text=True)
+        names = listed.stdout.split()
+    return {name: _count_one(program, name) for name in names}
 
 
 def _count_one(program: Path, name: str) -> float:

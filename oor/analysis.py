@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from oor import names, native
-from oor.errors import CorruptionError, FormatError
+from oor.errors import RESTORE, CorruptionError, FormatError
 from oor.log import SegmentInfo, SegmentScan, Tail
 from oor.manifest import ManifestRead, ManifestState, read_manifest
 from oor.names import FileKind
@@ -68,15 +68,31 @@ class RecoveryPlan:
         return self.state.flushed_lsn + 1
 
 
+def refuse_without_current(directory: str) -> None:
+    """CorruptionError if a directory without CURRENT has what only comes after it: a table, a tail,
+    a second manifest. A crash while a store is made leaves none of them.
+    """
+    for name in native.list_dir(directory):
+        kind, number = names.parse(name)
+        if kind in (FileKind.TABLE, FileKind.TAIL) or (kind is FileKind.MANIFEST and number > 1):
+            raise CorruptionError(
+                f"there is no CURRENT, but {name}: a file of the store was removed",
+                path=os.path.join(directory, names.CURRENT),
+                advice=RESTORE,
+            )
+
+
 def analyze(directory: str, *, keep_scans: bool = False) -> RecoveryPlan:
     """Read the manifest and every live segment; change nothing.
 
     With `keep_scans` the plan holds what was read, so that redo need not read it again.
 
-    Raises CorruptionError if CURRENT or the manifest is damaged, FormatError for a version this
-    build does not read, StorageError if a file cannot be read (which is never taken for the end of
-    the log). Cost: one pass over the live log.
+    Raises CorruptionError if CURRENT or the manifest is damaged or gone, FormatError for a version
+    that this build does not read, StorageError if a file cannot be read (which is never taken for
+    the end of the log). Cost: one pass over the live log.
     """
+    if not native.exists(os.path.join(directory, names.CURRENT)):
+        refuse_without_current(directory)
     manifest = read_manifest(directory)
     state = manifest.state
     listing = native.list_dir(directory)

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from typing import Any, NoReturn
 
 from oor import names, native
-from oor.analysis import RecoveryPlan, analyze
+from oor.analysis import RecoveryPlan, analyze, refuse_without_current
 from oor.codec import NUMBERS
 from oor.errors import CorruptionError, FormatError, OorError, ReadOnlyError, StorageError
 from oor.handle import ClosedView, Handle
@@ -152,6 +152,7 @@ def _load(
 ) -> tuple[View, int]:
     """The view that the files add up to, and its flushed LSN."""
     if not native.exists(os.path.join(directory, names.CURRENT)):
+        refuse_without_current(directory)
         raise StorageError("there is no store here", path=directory, errno=errno.ENOENT)
     for attempt in range(ATTEMPTS):
         try:

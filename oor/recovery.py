@@ -23,8 +23,8 @@ import time
 from dataclasses import dataclass, field
 
 from oor import names, native, salvage
-from oor.analysis import RecoveryPlan, analyze
-from oor.errors import RESTORE, CorruptionError, OorError, StorageError
+from oor.analysis import RecoveryPlan, analyze, refuse_without_current
+from oor.errors import OorError, StorageError
 from oor.flush import write_table
 from oor.log import Log, Loss, SegmentInfo, SegmentScan
 from oor.manifest import Manifest, ManifestState, read_current
@@ -141,7 +141,7 @@ def recover(directory: str, options: Options) -> Recovered:
     what this one found.
     """
     if not native.exists(os.path.join(directory, names.CURRENT)):
-        _refuse_without_current(directory)
+        refuse_without_current(directory)
         if not options.create:
             raise no_store(directory)
         return _create(directory, options)
@@ -201,20 +201,6 @@ def _sync_all(directory: str) -> None:
 
 
 # ---- a new store ---------------------------------------------------------------------------------
-
-
-def _refuse_without_current(directory: str) -> None:
-    """A crash while a store is made leaves no CURRENT, and neither a table nor a tail, which come
-    after it.
-    """
-    for name in native.list_dir(directory):
-        kind, number = names.parse(name)
-        if kind in (FileKind.TABLE, FileKind.TAIL) or (kind is FileKind.MANIFEST and number > 1):
-            raise CorruptionError(
-                f"there is no CURRENT, but {name}: a file of the store was removed",
-                path=os.path.join(directory, names.CURRENT),
-                advice=RESTORE,
-            )
 
 
 def no_store(directory: str) -> StorageError:

@@ -423,3 +423,16 @@ def test_python_dash_m_runs_the_command():
 def test_the_exit_codes_of_the_readme_are_those_of_the_command():
     rows = re.findall(r"^\| (\d+) \| (.+?) \|$", (ROOT / "README.md").read_text(), re.MULTILINE)
     assert {int(code): text for code, text in rows} == exits.TABLE
+
+
+@pytest.mark.parametrize("command", ["stat", "metrics", "top", "latest", "recover", "backup"])
+def test_a_store_without_current_is_damaged_to_every_command(tmp_path, capsys, command):
+    path = str(tmp_path / "s.oor")
+    with oor.open(path) as db:
+        db.put(b"a", b"1")
+    os.unlink(os.path.join(path, "CURRENT"))
+    more = {"latest": ["5"], "recover": ["--dry-run"], "backup": [str(tmp_path / "b.oor")]}
+    assert run([command, path, *more.get(command, ())]) == exits.DAMAGED
+    assert "a file of the store was removed" in capsys.readouterr().err
+    with pytest.raises(oor.CorruptionError):
+        oor.open(path, read_only=True)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 
-from bench import kernels
+from bench import kernels, revisions
 
+ROOT = Path(__file__).resolve().parent.parent
 BASELINE = json.loads(kernels.BASELINE.read_text())
 COUNTS = BASELINE["instructions"]
 
@@ -38,6 +40,21 @@ def test_a_loop_that_grows_by_a_fifth_is_told_by_name(name):
     (line,) = kernels.excesses(found, COUNTS)
     assert line.startswith(f"{name}:")
     assert not kernels.excesses(COUNTS, COUNTS)
+
+
+def test_a_checksum_that_works_twice_is_told(program, tmp_path):
+    tree = tmp_path / "tree"
+    for name in ("csrc", "fuzz", "tests/c"):
+        shutil.copytree(ROOT / name, tree / name)
+    shutil.copy(ROOT / "CMakeLists.txt", tree)
+    name, before, after = revisions.PLANTS["slow"]
+    text = (tree / name).read_text()
+    assert text.count(before) == 1
+    (tree / name).write_text(text.replace(before, after))
+    plain = kernels.count(program, ["crc32c"])
+    planted = kernels.count(kernels.build(tree, tmp_path / "build"), ["crc32c"])
+    (line,) = kernels.excesses(planted, plain)
+    assert line.startswith("crc32c:")
 
 
 def test_another_compiler_is_no_regression(program):

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from oor.cli.app import COMMANDS, app
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -29,3 +31,17 @@ def test_its_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"make (\w+)", README):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md",
+         *sorted((ROOT / "docs").rglob("*.md"))]  # fmt: skip
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_that_a_page_links_to_or_names_are_there(page):
+    text = page.read_text(encoding="utf-8")
+    links = {link.partition("#")[0] for link in re.findall(r"\]\(([^)\s]+)\)", text)}
+    links = {link for link in links if link and not link.startswith("https://")}
+    named = re.findall(r"`((?:docs|tests|bench|oor|csrc|fuzz|tools|examples)/[\w./-]+)`", text)
+    assert [link for link in links if not (page.parent / link).exists()] == []
+    assert [name for name in named if not (ROOT / name).exists()] == []

@@ -13,6 +13,7 @@ from typing import Any
 
 import oor
 from oor import native
+from oor.crashlab import run
 from oor.crashlab.history import History, digest
 
 __all__ = ["History", "digest"]
@@ -20,17 +21,10 @@ __all__ = ["History", "digest"]
 UNHINDERED: dict[str, Any] = {"max_immutables": 1000, "l0_slowdown": 1000, "l0_stop": 1000}
 """Without background threads nobody but the test makes room."""
 
-TINY: dict[str, Any] = {
-    "segment_bytes": 32 << 10,
-    "tail_bytes": 16 << 10,
-    "memtable_bytes": 8 << 10,
-    "table_bytes": 4 << 10,
-    "block_bytes": 256,
-    "level_base_bytes": 16 << 10,
-    "l0_trigger": 2,
-    "background": False,
-} | UNHINDERED
-"""Everything happens soon: rotations, flushes, compactions of several levels."""
+TINY: dict[str, Any] = {name: value for name, value in run.TINY.items() if name != "log_threads"}
+"""Everything happens soon: rotations, flushes, compactions of several levels. The limits of the
+crash laboratory, with the log's threads.
+"""
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20}
 """The same, and all that a test writes stays in the log."""
