@@ -90,9 +90,10 @@ bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick
 
 .PHONY: bench-history bench-peers
-# oor beside its peers, appended to bench/history.jsonl: about four minutes.
+# oor beside its peers, appended to bench/history.jsonl, with docs/performance.md: four minutes.
 bench-history: $(VENV)/bench-tools
-	@$(BIN)/python -m bench.compare --quick --rounds $(or $(ROUNDS),7) --json build/peers.json
+	@$(BIN)/python -m bench.compare --quick --rounds $(or $(ROUNDS),7) --json build/peers.json \
+	  --markdown docs/performance.md
 	@$(BIN)/python -m bench.history build/peers.json
 
 # The same, and of its last line docs/peers.md with its plots and the README's table.

@@ -19,7 +19,7 @@ from bench.stores import installed
 
 ROUNDS = 15
 QUICK_ROUNDS = 5
-COMMAND = "python -m bench.compare --markdown docs/performance.md"
+COMMAND = "make bench-peers"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
