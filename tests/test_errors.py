@@ -148,18 +148,3 @@ def test_a_failed_write_says_which_errno_ended_it(tmp_path):
         assert first.value.errno == later.value.errno == errno.EIO
         assert first.value.path.startswith(str(tmp_path))
         kill(db)
-
-
-def test_damage_in_a_table_has_its_place_as_a_field(tmp_path):
-    path = str(tmp_path / "store")
-    with oor.open(path, background=False, compression="none") as db:
-        db.write({b"%03d" % n: b"v" * 100 for n in range(500)})
-        db.flush()
-    (table,) = tmp_path.glob("store/*.sst")
-    data = bytearray(table.read_bytes())
-    data[data.index(b"v" * 100)] ^= 1
-    table.write_bytes(data)
-    with oor.open(path, background=False) as db, pytest.raises(oor.CorruptionError) as raised:
-        list(db.scan())
-    assert raised.value.offset is not None and raised.value.offset < len(data)
-    assert str(raised.value).count("offset") == 1
