@@ -3,7 +3,8 @@
     python -m bench.revisions REVISION        exits with 1 if something takes 1.25 times as long
 
 Both are built into folders of their own and work in turns, so that what else the machine does meets
-both alike; what a ratio is made of is said at `past_the_gate`. Beside times, what is counted in the
+both alike; what a ratio is made of is said at `past_the_gate`, and when it is believed at
+`believed`. Beside times, what is counted in the
 log and at the door to the disk is compared, which is never noise.
 
 `--plant slow` and `--plant sync` build this tree with a checksum that does its work twice, or with
@@ -36,6 +37,10 @@ COUNTED = ", counted"
 COUNTED_GATE = 1.05
 SIDES = ("head", "base")
 ROUNDS = 7
+SERIES = 3
+"""How often what takes longer is measured before it is believed."""
+WORK = "work: "
+"""How a mark in a trace begins that says which work comes."""
 RECORDS = 20_000
 PLANTS = {
     "slow": (
@@ -56,6 +61,9 @@ PLANTS = {
     ),
 }
 """name -> file, what stands there, what is put in its place."""
+Clock = Callable[[], float]
+Found = dict[str, tuple[float, bool]]
+"""name -> (head by base, whether that is past the gate)"""
 TOLD_BY = {"slow": {"crc32c"}, "sync": {"calls of 50 durable puts, counted"}}
 """name -> the figures that must tell it, beside whatever else does."""
 
@@ -79,7 +87,7 @@ def main() -> int:
             "base": _built(Path(folder), "base", asked.revision, None),
             "head": _built(Path(folder), "head", None, asked.plant),
         }
-        return _judge(_measured(sides, asked.rounds, Path(folder)))
+        return _judge(believed(lambda: past_the_gate(_measured(sides, asked.rounds, Path(folder)))))
 
 
 def _measured(sides: dict[str, Path], rounds: int, folder: Path) -> list[dict[str, Any]]:
@@ -157,11 +165,14 @@ def work(folder: str) -> dict[str, float]:
     values = [(b"%d the lines of an element set, " % n * 5)[:138] for n in range(RECORDS)]
     found: dict[str, float] = {}
 
-    def timed(name: str, call: Callable[[], Any]) -> Any:
-        began = time.perf_counter()
+    def timed(name: str, call: Callable[[], Any], clock: Clock = time.perf_counter) -> Any:
+        began = clock()
         result = call()
-        found[name] = time.perf_counter() - began
+        found[name] = clock() - began
         return result
+
+    # What waits for no disk is timed by the processor, which others cannot take away.
+    spent = time.process_time
 
     def put_all(db: oor.DB) -> None:
         for key, value in zip(keys, values, strict=True):
@@ -176,12 +187,12 @@ def work(folder: str) -> dict[str, float]:
             db.get(key)
 
     with oor.open(f"{path}/a", durability="os", background=False) as db:
-        timed("fillrandom", lambda: put_all(db))
+        timed("fillrandom", lambda: put_all(db), spent)
         timed("flush", db.flush)
         timed("compact", db.compact)
-        timed("readcold", lambda: db.get_many(keys))
-        timed("readrandom", lambda: get_all(db))
-        timed("readseq", lambda: sum(1 for _ in db.scan()))
+        timed("readcold", lambda: db.get_many(keys), spent)
+        timed("readrandom", lambda: get_all(db), spent)
+        timed("readseq", lambda: sum(1 for _ in db.scan()), spent)
         for at in range(0, RECORDS, 1000):
             db.write(dict(zip(keys[at : at + 1000], values[at : at + 1000], strict=True)))
         timed("sync", db.sync)
@@ -194,7 +205,7 @@ def work(folder: str) -> dict[str, float]:
     from oor.native import lib
 
     block = bytes(32 << 10)
-    timed("crc32c", lambda: [lib.oor_crc32c(0, block, len(block)) for _ in range(4_000)])
+    timed("crc32c", lambda: [lib.oor_crc32c(0, block, len(block)) for _ in range(4_000)], spent)
     shutil.rmtree(path)
     return found
 
@@ -212,21 +223,22 @@ def storage_calls(path: str) -> dict[str, float]:
     }  # fmt: skip
     with Trace(payloads=False) as trace:
         with oor.open(path, **options) as db:
-            trace.mark("50 durable puts")
+            trace.mark(WORK + "50 durable puts")
             for n in range(50):
                 db.put(b"%d" % n, b"the lines of an element set")
-            trace.mark("a flush")
+            trace.mark(WORK + "a flush")
             db.flush()
-            trace.mark("")
-        trace.mark("an opening")
+            trace.mark(WORK)
+        trace.mark(WORK + "an opening")
         db = oor.open(path, **options)
-        trace.mark("")
+        trace.mark(WORK)
         db.close()
     found: dict[str, float] = {}
     at = ""
     for event in trace.events:
         if event.op is Op.MARK:
-            at = event.text
+            # The engine marks what it promises too.
+            at = event.text.removeprefix(WORK) if event.text.startswith(WORK) else at
         elif at and event.op in MUTATING:
             name = f"calls of {at}, counted"
             found[name] = found.get(name, 0) + 1
@@ -236,7 +248,7 @@ def storage_calls(path: str) -> dict[str, float]:
 # ---- the verdict ---------------------------------------------------------------------------------
 
 
-def past_the_gate(rounds: list[dict[str, dict[str, float]]]) -> dict[str, tuple[float, bool]]:
+def past_the_gate(rounds: list[dict[str, dict[str, float]]]) -> Found:
     """Name -> (head by base, whether that is past the gate).
 
     Of two ratios the smaller: the median over the rounds, which one disturbed round does not bend,
@@ -253,8 +265,20 @@ def past_the_gate(rounds: list[dict[str, dict[str, float]]]) -> dict[str, tuple[
     return found
 
 
-def _judge(rounds: list[dict[str, dict[str, float]]]) -> int:
-    found = past_the_gate(rounds)
+def believed(measure: Callable[[], Found]) -> Found:
+    """What `measure` finds past the gate each time, up to SERIES times; a look that finds no time
+    past it ends the matter. What a busy machine does to one series it does not do to all of them.
+    """
+    found = measure()
+    for _ in range(SERIES - 1):
+        if not any(past and not name.endswith(COUNTED) for name, (_, past) in found.items()):
+            break
+        again = measure()
+        found = {name: min(one, again[name]) for name, one in found.items()}
+    return found
+
+
+def _judge(found: Found) -> int:
     print(f"{'':<34} {'head / base':>12}")
     for name, (ratio, past) in found.items():
         print(f"{name:<34} {ratio:11.2f}x{'  <-- more' if past else ''}")
@@ -273,10 +297,10 @@ def prove(revision: str, rounds: int, folder: Path) -> int:
         **{plant: _built(folder, plant, None, plant) for plant in PLANTS},
     }
     print("built", file=sys.stderr)
-    measured = _measured(sides, rounds, folder)
     failed = 0
     for side in ("head", *PLANTS):
-        found = past_the_gate([{"base": one["base"], "head": one[side]} for one in measured])
+        pair = {"base": sides["base"], "head": sides[side]}
+        found = believed(lambda pair=pair: past_the_gate(_measured(pair, rounds, folder)))
         told = {name for name, (_, past) in found.items() if past}
         wanted: set[str] = TOLD_BY.get(side, set())
         right = wanted <= told if wanted else not told
