@@ -1,7 +1,7 @@
 /* bulk.c: the pairs of a memtable that came as columns, without an object for each.
  *
  * bulk    := chunk* entries slots
- * chunk   := keys values            a copy of one batch; it stays where it is
+ * chunk   := (keys values)*         copies of batches; they stay where they are
  * entries := oor_bulk_entry*        one a key, with its newest value, in the order of arrival
  * slots   := u64*                   a power of two of them, at most half taken, open addressing:
  *                                   hash:u32 place:u32, place counted from 1; 0: free
@@ -17,17 +17,19 @@
 #include "memory.h"
 #include "marshal.h"
 
-enum { SLOTS_MIN = 1 << 13, AHEAD = 32 };
+enum { SLOTS_MIN = 1 << 13, AHEAD = 32, CHUNK_MIN = 2 * OOR_MEMORY_HUGE };
 
 typedef struct chunk {
     struct chunk *next;
-    size_t size;    /* of all of it */
-    uint8_t data[]; /* keys, then values */
+    size_t size; /* of all of it */
+    size_t used; /* of data */
+    uint8_t data[];
 } chunk;
 
 struct oor_bulk {
     pthread_mutex_t lock;
-    chunk *chunks;
+    chunk *chunks; /* the newest first */
+    size_t bytes;  /* of all batches */
     oor_bulk_entry *entries;
     uint64_t *slots;
     size_t count;
@@ -75,9 +77,10 @@ static int reserve_slots(oor_bulk *bulk, size_t count) {
     size_t slots = bulk->slot_count ? bulk->slot_count : SLOTS_MIN;
     while (slots / 2 < count) slots *= 2;
     if (slots == bulk->slot_count) return 0;
-    uint64_t *larger = oor_memory_take(slots * sizeof *larger);
+    size_t size = slots * sizeof(uint64_t);
+    uint64_t *larger = size < OOR_MEMORY_HUGE ? oor_memory_take(size) : oor_memory_take_huge(size);
     if (!larger) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu slots", slots);
-    memset(larger, 0, slots * sizeof *larger);
+    if (size < OOR_MEMORY_PAGES) memset(larger, 0, size);
     for (size_t i = 0; i < bulk->slot_count; i++) {
         if (bulk->slots[i] == 0) continue;
         size_t at = bulk->slots[i] >> 32 & (slots - 1);
@@ -136,26 +139,39 @@ static void take_all(oor_bulk *bulk, uint64_t count, const uint8_t *key, const u
     }
 }
 
+/* Room for a batch behind what the newest chunk holds.  The first chunks are as large as they must
+ * be: a small memtable takes little. */
+static int reserve_bytes(oor_bulk *bulk, size_t more) {
+    chunk *newest = bulk->chunks;
+    if (newest && newest->size - sizeof(chunk) - newest->used >= more) return 0;
+    size_t size = sizeof(chunk) + more;
+    int large = bulk->bytes >= OOR_MEMORY_HUGE;
+    if (large) size = oor_round_up(size < CHUNK_MIN ? CHUNK_MIN : size, OOR_MEMORY_HUGE);
+    chunk *added = large ? oor_memory_take_huge(size) : oor_memory_take(size);
+    if (!added) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", size);
+    *added = (chunk){.next = newest, .size = size};
+    bulk->chunks = added;
+    return 0;
+}
+
 int oor_bulk_add(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
                  const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                  const uint32_t *value_sizes) {
     int rc = oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
-    size_t size = sizeof(chunk) + keys_size + values_size;
-    chunk *added = oor_memory_take(size);
-    if (!added) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", size);
-    added->size = size;
-    if (keys_size) memcpy(added->data, keys, keys_size);
-    if (values_size) memcpy(added->data + keys_size, values, values_size);
     pthread_mutex_lock(&bulk->lock);
     rc = reserve(bulk, count);
+    if (rc >= 0) rc = reserve_bytes(bulk, keys_size + values_size);
     if (rc >= 0) {
-        added->next = bulk->chunks;
-        bulk->chunks = added;
-        take_all(bulk, count, added->data, key_sizes, added->data + keys_size, value_sizes);
+        chunk *into = bulk->chunks;
+        uint8_t *at = into->data + into->used;
+        if (keys_size) memcpy(at, keys, keys_size);
+        if (values_size) memcpy(at + keys_size, values, values_size);
+        into->used += keys_size + values_size;
+        bulk->bytes += keys_size + values_size;
+        take_all(bulk, count, at, key_sizes, at + keys_size, value_sizes);
     }
     pthread_mutex_unlock(&bulk->lock);
-    if (rc < 0) oor_memory_give(added, size);
     return rc;
 }
 

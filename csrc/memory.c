@@ -40,6 +40,15 @@ void *oor_memory_take_aligned(size_t size, size_t alignment) {
     return made + before;
 }
 
+void *oor_memory_take_huge(size_t size) {
+    void *made = oor_memory_take_aligned(size, OOR_MEMORY_HUGE);
+#ifdef MADV_HUGEPAGE
+    /* Without large pages small ones do, so what it answers makes no difference. */
+    if (made) (void)madvise(made, size, MADV_HUGEPAGE);
+#endif
+    return made;
+}
+
 void *oor_memory_resize(void *memory, size_t old_size, size_t size) {
     if (old_size < OOR_MEMORY_PAGES && size < OOR_MEMORY_PAGES) return realloc(memory, size);
 #ifdef MREMAP_MAYMOVE

@@ -15,12 +15,15 @@
 
 #include <stddef.h>
 
-enum { OOR_MEMORY_PAGES = 64 << 10 };
+enum { OOR_MEMORY_PAGES = 64 << 10, OOR_MEMORY_HUGE = 2 << 20 };
 
 /* NULL: no memory; no error is set. */
 void *oor_memory_take(size_t size);
 /* Aligned to `alignment`, a power of two and a divisor of `size`; always pages. */
 void *oor_memory_take_aligned(size_t size, size_t alignment);
+/* As large pages where the system has them, `size` a multiple of OOR_MEMORY_HUGE: for what is
+ * filled soon and as a whole, since a page is there as soon as a byte of it is. */
+void *oor_memory_take_huge(size_t size);
 /* With the first bytes of what it was; NULL: no memory, `memory` is as it was.  `memory` may be
  * NULL, with a size of 0. */
 void *oor_memory_resize(void *memory, size_t old_size, size_t size);
