@@ -42,7 +42,8 @@ def main() -> int:
         stats = db.stats()
     print(
         f"{len(puts):,} puts, {stats.flushes} flushes, {stats.compactions} compactions, "
-        f"{stats.log.rotations} rotations of the log; writers waited {stats.stalls} times"
+        f"{stats.log.rotations} rotations of the log; writers waited {stats.stalls} times, "
+        f"{stats.log.segment_us / 1e3:.1f} ms of that for a segment"
     )
     print("           p50, us  p99, us  p99.9, us  p99.99, us   max, ms  over 1 ms")
     _print("put", puts)

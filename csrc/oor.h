@@ -258,7 +258,8 @@ typedef struct {
     uint64_t frames;
     uint64_t rotations;
     uint64_t recycled;
-    uint64_t stall_us; /* waited by appends for room in the tail, a segment or a bound */
+    uint64_t stall_us;   /* waited by appends for room in the tail, a segment or a bound */
+    uint64_t segment_us; /* of that: for a segment */
     /* appends that waited since more would have been unsynced than may be */
     uint64_t bound_stalls;
     uint64_t window_us_max;    /* the longest that a mutation stayed logged and not durable */

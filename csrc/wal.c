@@ -48,6 +48,7 @@ int oor_wal_wait_for_segment(oor_wal *wal) {
     while (!wal->ready && wal->prepare_done < ticket && !wal->failed && !wal->stopping)
         pthread_cond_wait(&wal->changed, &wal->lock);
     wal->counts.stall_us += oor_wal_now_us() - since;
+    wal->counts.segment_us += oor_wal_now_us() - since;
     if (wal->failed || wal->stopping) return oor_wal_refuse(wal);
     if (wal->ready) return 0;
     return oor_fail_again(wal->prepare_error.code, &wal->prepare_error, "there is no next segment");
@@ -152,10 +153,12 @@ static int make_room(oor_wal *wal, uint64_t count, uint64_t need, uint32_t flags
     }
 }
 
-/* Asks for the next segment once a quarter of this one is used, and for a timed sync. */
+/* Asks for the next segment once a quarter of this one is used, and for a timed sync.  While they
+ * grow the next is twice as long and has to be written in the time that this one takes to fill. */
 static void wake_threads(oor_wal *wal, uint64_t at) {
+    uint64_t size = wal->current->size;
     if (!wal->ready && wal->prepare_asked == wal->prepare_done && !wal->prepare_error.code &&
-        at > wal->current->size / 4) {
+        at > (size < wal->options.segment_size ? size / 16 : size / 4)) {
         wal->prepare_asked++;
         pthread_cond_signal(&wal->prepare_wanted);
     }

@@ -66,22 +66,33 @@ int oor_wal_file_write(oor_wal *wal, oor_wal_file *file, const uint8_t *data, si
     return rc;
 }
 
-static int fill_with_zeros(oor_wal *wal, oor_wal_file *file, uint64_t from) {
-    int rc = oor_io_allocate(file->fd, file->path, 0, file->size);
-    if (rc < 0) return rc;
+/* Writes zeros through `fd`, which does not wait for the device each time. */
+static int write_zeros(oor_wal *wal, oor_wal_file *file, int fd, uint64_t from) {
     size_t chunk = file->size < ZERO_CHUNK ? (size_t)file->size : ZERO_CHUNK;
     uint8_t *zeros = aligned_alloc(OOR_BLOCK, chunk);
     if (!zeros) return oor_fail(OOR_E_MEMORY, file->path, "no memory for %zu zeros", chunk);
     memset(zeros, 0, chunk);
+    int rc = 0;
     for (uint64_t at = from; rc >= 0 && at < file->size; at += chunk) {
         size_t size = file->size - at < chunk ? (size_t)(file->size - at) : chunk;
-        rc = oor_io_write(file->fd, file->path, zeros, size, at);
+        rc = oor_io_write(fd, file->path, zeros, size, at);
         if (rc == OOR_E_IO && oor_last_error()->sys_errno == EINVAL)
             rc = oor_wal_file_write(wal, file, zeros, size, at);
     }
     free(zeros);
-    if (rc >= 0) rc = oor_io_sync(file->fd, file->path);
     return rc;
+}
+
+static int fill_with_zeros(oor_wal *wal, oor_wal_file *file, uint64_t from) {
+    int rc = oor_io_allocate(file->fd, file->path, 0, file->size);
+    if (rc < 0) return rc;
+    uint32_t direct = wal->options.flags & OOR_WAL_BUFFERED ? 0 : OOR_OPEN_DIRECT;
+    int fd = oor_io_open(file->path, OOR_OPEN_WRITE | direct);
+    if (fd < 0) return fd;
+    rc = write_zeros(wal, file, fd, from);
+    if (rc >= 0) rc = oor_io_sync(fd, file->path);
+    int closed = oor_io_close(fd, file->path);
+    return rc < 0 ? rc : closed;
 }
 
 static int make_anew(oor_wal *wal, oor_wal_file *file, uint64_t zeros_from) {

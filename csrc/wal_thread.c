@@ -73,13 +73,23 @@ static void *sync_loop(void *argument) {
     return NULL;
 }
 
+/* Twice the segment before it, up to the size that all have in the end: the first ones of an
+ * incarnation are written with zeros while it fills the few bytes of those before them. */
+static uint64_t next_size(const oor_wal *wal) {
+    uint64_t whole = wal->options.segment_size, size = wal->current->size;
+    uint64_t least = OOR_SEGMENT_HEADER_SIZE + wal->options.tail_size; /* one full half fits */
+    if (size >= whole / 2) return whole;
+    return 2 * size < least ? least : 2 * size;
+}
+
 void oor_wal_prepare(oor_wal *wal) {
     uint64_t ticket = wal->prepare_asked, number = wal->current->header.number + 1;
+    uint64_t size = wal->spares ? wal->spares->size : next_size(wal);
     oor_wal_file *spare = wal->spares, *made = NULL;
     if (spare) {
         wal->spares = spare->next;
         wal->spare_count--;
-    } else if (oor_wal_is_over_limit(wal, wal->options.segment_size)) {
+    } else if (oor_wal_is_over_limit(wal, size)) {
         oor_fail(OOR_E_STALL, wal->dir,
                  "segments take %llu bytes; another waits until a flush frees one",
                  (unsigned long long)wal->counts.disk_bytes);
@@ -88,15 +98,15 @@ void oor_wal_prepare(oor_wal *wal) {
         pthread_cond_broadcast(&wal->changed);
         return;
     } else {
-        oor_wal_grow(wal, wal->options.segment_size);
+        oor_wal_grow(wal, size);
     }
     wal->preparing = 1;
     pthread_mutex_unlock(&wal->lock);
-    int rc = oor_wal_file_make(wal, number, wal->options.segment_size, 0, spare, &made);
+    int rc = oor_wal_file_make(wal, number, size, 0, spare, &made);
     pthread_mutex_lock(&wal->lock);
     wal->preparing = 0;
     if (rc < 0) {
-        wal->counts.disk_bytes -= wal->options.segment_size; /* a spare has that size too */
+        wal->counts.disk_bytes -= size;
         wal->prepare_error = *oor_last_error();
         /* What a failed sync left is not known; without room or memory it may be tried again. */
         if (rc != OOR_E_FULL && rc != OOR_E_MEMORY) (void)oor_wal_fail(wal);

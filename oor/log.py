@@ -45,6 +45,7 @@ class LogState:
     rotations: int
     recycled: int
     stall_us: int
+    segment_us: int
     bound_stalls: int
     window_us_max: int
     window_bytes_max: int

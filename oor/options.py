@@ -49,7 +49,8 @@ class Options:
     max_immutables: int = 4
     """Memtables that may wait for their flush before writers do."""
     segment_bytes: int = 16 * MIB
-    """Size of a log segment."""
+    """Size of a log segment. The first one after an open has 1 MiB, each next one twice as much up
+    to this, so that it is made before the one before it is full."""
     tail_bytes: int = 2 * MIB
     """Size of each half of the shared tail of the log."""
     spare_segments: int = 4

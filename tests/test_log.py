@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -107,6 +108,35 @@ def test_rotation_makes_everything_before_it_durable_and_states_it_in_the_header
         10,
         11,
     )
+
+
+@pytest.mark.parametrize("tail", [64 << 10, 2 << 20], ids=["small tail", "large tail"])
+def test_segments_grow_from_a_megabyte_to_their_full_size_and_hold_a_full_tail(tmp_path, tail):
+    """Each is made while the one before it fills: a first one of full size would come too late."""
+    log = open_log(tmp_path, segment_bytes=8 << 20, tail_bytes=tail)
+    given_ = []
+    while log.state().rotations < 5:
+        given_.append((b"%06d" % len(given_), bytes(tail - 5000)))
+        log.put(*given_[-1])
+    sizes = [segment.size for segment in log.segments()]
+    assert sizes[0] == 1 << 20 and sizes[-2:] == [8 << 20, 8 << 20]
+    assert all(last < size <= max(2 * last, tail + 4096) for last, size in pairwise(sizes[:-2]))
+    assert sizes == [os.path.getsize(path) for path in files(str(tmp_path), ".wal")][: len(sizes)]
+    assert log.state().disk_bytes in (sum(sizes), sum(sizes) + (8 << 20)), "one may be made ahead"
+    log.close()
+    assert read_log(tmp_path)[0] == given_
+
+
+def test_only_segments_of_full_size_are_kept_to_be_used_again(tmp_path):
+    log = open_log(tmp_path, segment_bytes=4 << 20, tail_bytes=64 << 10, spare_segments=9)
+    while log.state().rotations < 6:
+        log.put(b"key", bytes(50_000))
+    log.sync(log.next_lsn() - 1)
+    sizes = [segment.size for segment in log.segments()[:-1]]
+    assert log.release(log.next_lsn() - 1) == len(sizes)
+    spares = [os.path.getsize(path) for path in files(str(tmp_path), ".spare")]
+    assert spares == [4 << 20] * sum(size == 4 << 20 for size in sizes)
+    log.close()
 
 
 def test_segments_go_only_when_everything_in_them_is_released(tmp_path):

@@ -117,6 +117,24 @@ def test_writers_wait_before_the_log_takes_more_than_its_limit(
         assert set(db.keys()) == keys
 
 
+def test_segments_that_grow_keep_to_the_limit_too(tmp_path, slow_flush):
+    """The first ones of a start are smaller than the rest: a limit may be met by any of them."""
+    segment = 4 << 20
+    limits = LIMITS | {"segment_bytes": segment, "tail_bytes": 256 << 10}
+    for most in (1 << 20, 3 << 20, 6 << 20):
+        with Recording(tmp_path, payloads=False) as disk:
+            with oor.open(
+                tmp_path / f"{most}", durability="os", **limits | {"max_log_bytes": most}
+            ) as db:
+                slow_flush[:] = [db]
+                for n in range(900):
+                    db.put(b"%06d" % n, bytes(40_000))
+                log = db.stats().log
+            seen = list(sizes_of_the_log(disk.take()))
+        assert max(seen) == log.disk_bytes_max <= most + 2 * segment
+        assert log.recycled, "the workload must come to use files again"
+
+
 def test_what_the_log_takes_is_counted_right(tmp_path):
     with oor.open(tmp_path / "s", durability="os", log_threads=False, **LIMITS) as db:
         for write in (write_by_batches, write_large_batches):
