@@ -322,22 +322,32 @@ typedef struct {
     uint64_t token;
 } oor_wal_waiting;
 
+enum { OOR_WAL_DURABLE_COUNT = 64 };
+
+/* What a caller is to make visible: the first durable frames of the queue, in LSN order. */
+typedef struct {
+    uint64_t count;
+    oor_wal_waiting frame[OOR_WAL_DURABLE_COUNT];
+} oor_wal_durables;
+
 /* oor_wal_put and oor_wal_append, durable when they return; one sync serves all who wait.  The
- * frame stands in the queue under `token`, not 0, from its append until it is dropped.  On a
+ * frame stands in the queue under `token`, not 0, from its append until it is published.  A caller
+ * to whom `durables` gives frames makes them visible, his own among them unless there are too many
+ * before it, and publishes them; one to whom it gives none is served: somebody else did.  On a
  * failure behind the append, last error's first_lsn is not 0: the frame is logged and may become
  * durable yet. */
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                       uint32_t value_size, uint64_t token);
+                       uint32_t value_size, uint64_t token, oor_wal_durables *durables);
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                                const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                               const uint32_t *value_sizes, uint32_t flags, uint64_t token);
+                               const uint32_t *value_sizes, uint32_t flags, uint64_t token,
+                               oor_wal_durables *durables);
 /* Puts a frame that is logged already into the queue, in LSN order. */
 int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_t token);
-/* The first durable frames of the queue, in LSN order; returns their count, fills at most
- * `capacity`. */
-int64_t oor_wal_peek_durable(oor_wal *wal, oor_wal_waiting *out, size_t capacity);
-/* Takes the first `count` frames off the queue. */
-void oor_wal_drop(oor_wal *wal, size_t count);
+void oor_wal_peek_durable(oor_wal *wal, oor_wal_durables *out);
+/* Takes the frames up to `lsn`, all of them visible, off the queue and lets go of those who wait
+ * for them.  Returns oor_wal_position. */
+uint64_t oor_wal_publish(oor_wal *wal, uint64_t lsn);
 
 /* Returns 0 when every mutation up to `lsn` is durable; timeout_us < 0 waits for ever. */
 int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us);

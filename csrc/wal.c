@@ -362,6 +362,8 @@ static int64_t append(oor_wal *wal, const batch *b) {
     uint64_t first = wal->next_lsn - b->count;
     if (rc >= 0 && b->token)
         oor_wal_queue_add(wal, &(oor_wal_waiting){first, wal->next_lsn - 1, b->token});
+    if (rc >= 0 && b->token && wal->returning && --wal->returning == 0 && wal->gathering)
+        pthread_cond_broadcast(&wal->changed);
     pthread_mutex_unlock(&wal->lock);
     return rc < 0 ? rc : (int64_t)first;
 }

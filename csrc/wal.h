@@ -44,7 +44,8 @@ typedef struct oor_wal_file {
 typedef struct oor_wal_sleeper {
     struct oor_wal_sleeper *next;
     uint64_t lsn;
-    int served;                    /* its LSN is durable; else it is to look again */
+    int commits; /* it waits until its LSN is published; else until it is durable */
+    int served;  /* it is; else it is to look again */
     struct oor_wal_sleeper *after; /* whom it wakes in turn; NULL: nobody */
     sem_t woken;
 } oor_wal_sleeper;
@@ -106,9 +107,14 @@ struct oor_wal {
     pthread_t prepare_thread;
     pthread_cond_t sync_wanted;
     pthread_cond_t prepare_wanted;
-    int threads;     /* how many of the two run */
-    int sync_asked;  /* drain now, whatever the time */
-    int gathering;   /* somebody leads the next sync and waits for company */
+    int threads;    /* how many of the two run */
+    int sync_asked; /* drain now, whatever the time */
+    int gathering;  /* somebody leads the next sync and waits for company */
+    /* commits that the last drains served, less those that came since */
+    size_t returning;
+    uint64_t drain_us; /* how long a drain takes */
+    /* after a wait for company in vain the next ones are left out, more of them each time */
+    uint32_t gathers_in_vain, gathers_left_out;
     int notify_fd;   /* an eventfd that counts changes of what is durable; -1: none */
     int sync_sleeps; /* the sync thread waits without a deadline: an append must wake it */
     int sealed;      /* the last frame is a seal */
@@ -117,7 +123,9 @@ struct oor_wal {
     uint64_t allowance;
     uint64_t allowance_given;
     uint64_t allowance_entry;
-    /* in LSN order: logged, waited for, and not yet dropped by the caller */
+    uint64_t published_lsn; /* every frame of the queue up to here has been made visible */
+    int drainer_publishes;  /* who drains will make visible what the drain makes durable */
+    /* in LSN order: logged, waited for, and not yet published by the caller */
     oor_wal_waiting *queue;
     size_t queue_count;
     size_t queue_room;
@@ -156,6 +164,7 @@ void oor_wal_tail_begin(oor_wal *wal, oor_wal_half *half, oor_wal_file *file, ui
 /* Makes sure that the next oor_wal_queue_add has room. */
 int oor_wal_queue_reserve(oor_wal *wal);
 void oor_wal_queue_add(oor_wal *wal, const oor_wal_waiting *waiting);
+void oor_wal_find_durable(const oor_wal *wal, oor_wal_durables *out);
 
 /* wal.c: as oor_wal_put, with the token of a caller who waits; 0: none does. */
 int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
@@ -185,9 +194,14 @@ int oor_wal_blank_refused(oor_wal *wal);
 int oor_wal_refuse(const oor_wal *wal);
 /* Appends a seal frame, unless the last frame is one.  REQUIRES: lock held. */
 int oor_wal_append_seal(oor_wal *wal);
-/* wal_sync.c: wakes the sleepers whose LSN is durable, and one of the others to make the next sync,
- * or, with `all`, every one.  REQUIRES: lock held. */
-void oor_wal_wake_sleepers(oor_wal *wal, int all);
+/* wal_sync.c.  After a drain one sleeper is woken to make the next, and one to publish unless who
+ * drained does.  REQUIRES: lock held. */
+typedef enum { OOR_WAL_WAKE_SERVED, OOR_WAL_WAKE_AFTER_DRAIN, OOR_WAL_WAKE_ALL } oor_wal_wake;
+void oor_wal_wake_sleepers(oor_wal *wal, oor_wal_wake whom);
+/* Waits until `lsn` is durable; OOR_WAL_LEAD: makes the sync itself if nobody else does.  With
+ * `out`, until it is published, or until this caller is to publish what `out` then holds. */
+enum { OOR_WAL_FOLLOW = 0, OOR_WAL_LEAD = 1 };
+int oor_wal_await(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead, oor_wal_durables *out);
 /* Wakes everybody, whatever they wait for.  REQUIRES: lock held. */
 void oor_wal_wake_all(oor_wal *wal);
 /* Remembers this thread's last error as the end of writing, and returns OOR_E_FAILED: whoever meets

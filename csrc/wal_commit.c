@@ -1,8 +1,9 @@
 /* wal_commit.c: appends whose caller waits for the device, and the queue that keeps their order.
  *
- * A caller logs and waits in one call, so that it lets go of the interpreter once.  Whoever comes
- * back first makes all that is durable visible, in the order of the queue, which is the order of
- * the log:
+ * A caller logs and waits in one call, so that it lets go of the interpreter once.  Whoever made
+ * the sync comes back first and makes all that is durable visible, in the order of the queue, which
+ * is the order of the log.  The others sleep until that is published: they come back to nothing
+ * that is left to do, and do not meet at the caller's locks.
  *
  * queue := waiting*           first_lsn rises; a token stands in it once
  *
@@ -23,30 +24,33 @@ static int about(uint64_t first_lsn, uint64_t last_lsn) {
 }
 
 /* Waits for a frame that was just logged. */
-static int64_t finish(oor_wal *wal, int64_t first_lsn, uint64_t count) {
+static int64_t finish(oor_wal *wal, int64_t first_lsn, uint64_t count, oor_wal_durables *out) {
+    out->count = 0;
     if (first_lsn < 0) {
         about(0, 0);
         return first_lsn;
     }
     uint64_t last_lsn = (uint64_t)first_lsn + count - 1;
-    int rc = oor_wal_sync(wal, last_lsn, -1);
+    int rc = oor_wal_await(wal, last_lsn, -1, OOR_WAL_LEAD, out);
     return rc < 0 ? about((uint64_t)first_lsn, last_lsn) : first_lsn;
 }
 
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
-                       uint32_t value_size, uint64_t token) {
+                       uint32_t value_size, uint64_t token, oor_wal_durables *durables) {
     assert(token);
-    return finish(wal, oor_wal_put_as(wal, key, key_size, value, value_size, 0, token), 1);
+    return finish(wal, oor_wal_put_as(wal, key, key_size, value, value_size, 0, token), 1,
+                  durables);
 }
 
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                                const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
-                               const uint32_t *value_sizes, uint32_t flags, uint64_t token) {
+                               const uint32_t *value_sizes, uint32_t flags, uint64_t token,
+                               oor_wal_durables *durables) {
     assert(token);
     return finish(wal,
                   oor_wal_append(wal, count, keys, keys_size, key_sizes, values, values_size,
                                  value_sizes, flags, token),
-                  count);
+                  count, durables);
 }
 
 /* ---- the queue ------------------------------------------------------------------------------- */
@@ -79,23 +83,34 @@ int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_
     return rc;
 }
 
-int64_t oor_wal_peek_durable(oor_wal *wal, oor_wal_waiting *out, size_t capacity) {
-    pthread_mutex_lock(&wal->lock);
+void oor_wal_find_durable(const oor_wal *wal, oor_wal_durables *out) {
     size_t count = 0;
-    while (count < capacity && count < wal->queue_count &&
+    while (count < OOR_WAL_DURABLE_COUNT && count < wal->queue_count &&
            wal->queue[count].last_lsn <= wal->durable_lsn) {
-        out[count] = wal->queue[count];
+        out->frame[count] = wal->queue[count];
         count++;
     }
-    pthread_mutex_unlock(&wal->lock);
-    return (int64_t)count;
+    out->count = count;
 }
 
-void oor_wal_drop(oor_wal *wal, size_t count) {
+void oor_wal_peek_durable(oor_wal *wal, oor_wal_durables *out) {
     pthread_mutex_lock(&wal->lock);
-    assert(count <= wal->queue_count);
+    oor_wal_find_durable(wal, out);
+    pthread_mutex_unlock(&wal->lock);
+}
+
+uint64_t oor_wal_publish(oor_wal *wal, uint64_t lsn) {
+    pthread_mutex_lock(&wal->lock);
+    assert(lsn <= wal->durable_lsn);
+    size_t count = 0;
+    while (count < wal->queue_count && wal->queue[count].last_lsn <= lsn) count++;
     wal->queue_count -= count;
     /* Before the first commit there is no memory to move anything in. */
     if (count) memmove(wal->queue, wal->queue + count, wal->queue_count * sizeof *wal->queue);
+    if (lsn > wal->published_lsn) wal->published_lsn = lsn;
+    oor_wal_wake_sleepers(wal, OOR_WAL_WAKE_SERVED);
+    const oor_wal_half *half = &wal->half[wal->active];
+    uint64_t position = wal->left_behind + half->base + half->used;
     pthread_mutex_unlock(&wal->lock);
+    return position;
 }

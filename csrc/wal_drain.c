@@ -15,7 +15,7 @@ static void notify(const oor_wal *wal) {
 
 void oor_wal_wake_all(oor_wal *wal) {
     pthread_cond_broadcast(&wal->changed);
-    oor_wal_wake_sleepers(wal, 1);
+    oor_wal_wake_sleepers(wal, OOR_WAL_WAKE_ALL);
     notify(wal);
 }
 
@@ -81,7 +81,7 @@ static void note_window(oor_wal *wal, uint64_t since_us) {
 /* After a drain: those whom it served go on, and one of those who came meanwhile makes the next.
  * Waking them all would only have them wait again. */
 static void hand_over(oor_wal *wal) {
-    oor_wal_wake_sleepers(wal, 0);
+    oor_wal_wake_sleepers(wal, OOR_WAL_WAKE_AFTER_DRAIN);
     pthread_cond_broadcast(&wal->changed);
     notify(wal);
 }
@@ -95,6 +95,7 @@ int oor_wal_drain(oor_wal *wal) {
     plan_half(&wal->half[!wal->active], regions, &count);
     plan_half(&wal->half[wal->active], regions, &count);
     uint64_t target = wal->next_lsn - 1, since = wal->window_since_us;
+    uint64_t before = wal->durable_lsn, began = oor_wal_now_us();
     wal->draining = 1;
     wal->window_since_us = 0;
     pthread_mutex_unlock(&wal->lock);
@@ -113,6 +114,9 @@ int oor_wal_drain(oor_wal *wal) {
     }
     if (done) oor_io_promised(wal->dir, wal->durable_lsn);
     wal->counts.syncs += (uint64_t)done;
+    wal->drain_us = (7 * wal->drain_us + (oor_wal_now_us() - began)) / 8;
+    for (size_t i = 0; i < wal->queue_count && wal->queue[i].last_lsn <= wal->durable_lsn; i++)
+        wal->returning += wal->queue[i].last_lsn > before;
     if (rc >= 0) {
         assert(count == 0 || wal->durable_lsn == target);
         wal->drain_error.code = 0;

@@ -5,6 +5,8 @@
 
 #include <errno.h>
 
+enum { LOOK_AGAIN_NS = 20000000, GATHER_US_MAX = 200, IN_VAIN_MAX = 63 };
+
 static void deadline_after(struct timespec *out, int64_t timeout_us) {
     clock_gettime(CLOCK_MONOTONIC, out);
     int64_t ns = out->tv_nsec + timeout_us % 1000000 * 1000;
@@ -12,72 +14,144 @@ static void deadline_after(struct timespec *out, int64_t timeout_us) {
     out->tv_nsec = ns % 1000000000;
 }
 
-/* Waits for company, as long as the options say or until somebody else has made `lsn` durable.
- * Those who come meanwhile wait for this thread. */
-static void gather(oor_wal *wal, uint64_t lsn) {
-    struct timespec deadline;
-    deadline_after(&deadline, wal->options.commit_delay_us);
-    wal->gathering = 1;
-    while (!wal->failed && !wal->stopping && wal->durable_lsn < lsn)
-        if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT) break;
-    wal->gathering = 0;
-    oor_wal_wake_all(wal);
+/* How long who is to lead a sync waits for company.  Without an option that says so: for those whom
+ * the last sync served and who, if they do nothing but commit, are back before long; no longer than
+ * a sync takes, and after waits in vain not each time.  Those who come back one by one while a
+ * device works would else form two groups of half the size. */
+static uint64_t patience_us(oor_wal *wal) {
+    if (wal->options.commit_delay_us) return wal->options.commit_delay_us;
+    if (!wal->returning || wal->draining) return 0;
+    if (wal->gathers_left_out) {
+        wal->gathers_left_out--;
+        wal->returning = 0;
+        return 0;
+    }
+    return wal->drain_us < GATHER_US_MAX ? wal->drain_us : GATHER_US_MAX;
 }
 
-/* Sleeps until a sync of somebody else's has ended.  Lock held; returns 1 without it when `lsn` is
- * durable, 0 with it when the caller is to look again. */
-static int sleep_for_sync(oor_wal *wal, uint64_t lsn) {
-    oor_wal_sleeper self = {.next = wal->sleepers, .lsn = lsn};
+/* Waits for company, or until somebody else has made `lsn` durable.  Those who come meanwhile wait
+ * for this thread. */
+static void gather(oor_wal *wal, uint64_t lsn, uint64_t patience) {
+    struct timespec deadline;
+    deadline_after(&deadline, (int64_t)patience);
+    int by_option = wal->options.commit_delay_us != 0;
+    wal->gathering = 1;
+    while (!wal->failed && !wal->stopping && wal->durable_lsn < lsn &&
+           (by_option || wal->returning))
+        if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT) break;
+    wal->gathering = 0;
+    wal->gathers_in_vain = !by_option && wal->returning ? 2 * wal->gathers_in_vain + 1 : 0;
+    if (wal->gathers_in_vain > IN_VAIN_MAX) wal->gathers_in_vain = IN_VAIN_MAX;
+    wal->gathers_left_out = wal->gathers_in_vain;
+    wal->returning = 0;
+    /* Somebody else made the sync: those who came since and count on this thread need another. */
+    if (wal->durable_lsn >= lsn) oor_wal_wake_sleepers(wal, OOR_WAL_WAKE_AFTER_DRAIN);
+}
+
+static int take_off(oor_wal *wal, const oor_wal_sleeper *sleeper) {
+    for (oor_wal_sleeper **at = &wal->sleepers; *at; at = &(*at)->next) {
+        if (*at != sleeper) continue;
+        *at = sleeper->next;
+        return 1;
+    }
+    return 0;
+}
+
+/* Waits to be woken, but for a commit not for ever: should an exception keep whoever was to publish
+ * from it, this one looks again.  Returns whether it was woken. */
+static int wait_to_be_woken(oor_wal *wal, oor_wal_sleeper *self) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until); /* the clock of sem_timedwait; no decision hangs on it */
+    until.tv_nsec += LOOK_AGAIN_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    int timed = self->commits;
+    while ((timed ? sem_timedwait(&self->woken, &until) : sem_wait(&self->woken)) < 0) {
+        if (errno != ETIMEDOUT) {
+            assert(errno == EINTR);
+            continue;
+        }
+        pthread_mutex_lock(&wal->lock);
+        if (take_off(wal, self)) return 0;
+        pthread_mutex_unlock(&wal->lock);
+        timed = 0; /* somebody is about to wake it */
+    }
+    return 1;
+}
+
+/* Sleeps until a sync of somebody else's has ended, or, of a commit, until that is published.  Lock
+ * held; returns 1 without it when the caller is served, 0 with it when it is to look again. */
+static int sleep_for_sync(oor_wal *wal, uint64_t lsn, int commits) {
+    oor_wal_sleeper self = {.next = wal->sleepers, .lsn = lsn, .commits = commits};
     sem_init(&self.woken, 0, 0);
     wal->sleepers = &self;
     pthread_mutex_unlock(&wal->lock);
-    while (sem_wait(&self.woken) < 0) assert(errno == EINTR);
+    int woken = wait_to_be_woken(wal, &self);
     if (self.after) sem_post(&self.after->woken); /* it waits, as this one did */
     sem_destroy(&self.woken);
-    if (!self.served) pthread_mutex_lock(&wal->lock);
+    if (woken && !self.served) pthread_mutex_lock(&wal->lock);
     return self.served;
+}
+
+static int is_served(const oor_wal *wal, const oor_wal_sleeper *sleeper) {
+    return sleeper->lsn <= (sleeper->commits ? wal->published_lsn : wal->durable_lsn);
 }
 
 /* Of those who are served each wakes the next: threads that come back one by one do not push at the
  * caller's interpreter lock all at once, and whoever led the sync makes no system call for each. */
-void oor_wal_wake_sleepers(oor_wal *wal, int all) {
-    oor_wal_sleeper *first = NULL, *leader = NULL;
+void oor_wal_wake_sleepers(oor_wal *wal, oor_wal_wake whom) {
+    oor_wal_sleeper *first = NULL, *leader = NULL, *publisher = NULL;
     for (oor_wal_sleeper **at = &wal->sleepers; *at;) {
         oor_wal_sleeper *sleeper = *at;
-        int served = sleeper->lsn <= wal->durable_lsn;
-        if (!served && !all && leader) {
-            at = &sleeper->next;
-            continue;
-        }
-        *at = sleeper->next;
-        sleeper->served = served;
-        if (served || all) {
+        int served = is_served(wal, sleeper), chosen = 0;
+        if (served || whom == OOR_WAL_WAKE_ALL) {
             sleeper->after = first;
             first = sleeper;
-        } else {
-            leader = sleeper;
+            chosen = 1;
+        } else if (whom == OOR_WAL_WAKE_AFTER_DRAIN) {
+            oor_wal_sleeper **role = sleeper->lsn > wal->durable_lsn ? &leader : &publisher;
+            chosen = !*role && !(role == &publisher && wal->drainer_publishes);
+            if (chosen) *role = sleeper;
         }
+        sleeper->served = served;
+        if (chosen) *at = sleeper->next;
+        else at = &sleeper->next;
     }
     /* From its post on a sleeper may be gone. */
     if (leader) sem_post(&leader->woken);
+    if (publisher) sem_post(&publisher->woken);
     if (first) sem_post(&first->woken);
 }
 
-static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead) {
-    int gathered = wal->options.commit_delay_us == 0;
+static int lead_drain(oor_wal *wal, int publishes) {
+    wal->drainer_publishes = publishes;
+    int rc = oor_wal_drain(wal);
+    wal->drainer_publishes = 0;
+    return rc;
+}
+
+int oor_wal_await(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead, oor_wal_durables *out) {
+    int gathered = 0;
+    uint64_t patience;
     struct timespec deadline = {0};
     if (timeout_us >= 0) deadline_after(&deadline, timeout_us);
     int rc = 0;
     pthread_mutex_lock(&wal->lock);
     if (lsn >= wal->next_lsn) lsn = wal->next_lsn - 1;
-    while (rc >= 0 && wal->durable_lsn < lsn) {
+    while (rc >= 0 && (out ? wal->published_lsn : wal->durable_lsn) < lsn) {
+        if (wal->durable_lsn >= lsn) {
+            oor_wal_find_durable(wal, out);
+            break;
+        }
         if (wal->failed || wal->stopping) rc = oor_wal_refuse(wal);
-        else if (lead && !wal->gathering && !gathered++) gather(wal, lsn);
-        else if (lead && !wal->gathering && !wal->draining) rc = oor_wal_drain(wal);
+        else if (lead && !wal->gathering && !gathered && (patience = patience_us(wal))) {
+            gathered = 1;
+            gather(wal, lsn, patience);
+        } else if (lead && !wal->gathering && !wal->draining) rc = lead_drain(wal, out != NULL);
         else if (!lead && wal->drain_error.code)
             rc = oor_fail_again(wal->drain_error.code, &wal->drain_error, "the log waits for room");
         else if (timeout_us < 0 && lead && !wal->exclusive) {
-            if (sleep_for_sync(wal, lsn)) return 0;
+            if (sleep_for_sync(wal, lsn, out != NULL)) return 0;
         } else if (timeout_us < 0) pthread_cond_wait(&wal->changed, &wal->lock);
         else if (pthread_cond_timedwait(&wal->changed, &wal->lock, &deadline) == ETIMEDOUT &&
                  wal->durable_lsn < lsn)
@@ -89,11 +163,11 @@ static int wait_durable(oor_wal *wal, uint64_t lsn, int64_t timeout_us, int lead
 }
 
 int oor_wal_sync(oor_wal *wal, uint64_t lsn, int64_t timeout_us) {
-    return wait_durable(wal, lsn, timeout_us, 1);
+    return oor_wal_await(wal, lsn, timeout_us, OOR_WAL_LEAD, NULL);
 }
 
 int oor_wal_wait(oor_wal *wal, uint64_t lsn, int64_t timeout_us) {
-    return wait_durable(wal, lsn, timeout_us, 0);
+    return oor_wal_await(wal, lsn, timeout_us, OOR_WAL_FOLLOW, NULL);
 }
 
 int oor_wal_ask(oor_wal *wal) {

@@ -4,8 +4,9 @@ The order is the promise. A mutation is logged before the memtable has it, and i
 durable before anyone can read it. Memtable order is LSN order in every mode: a mutation that waits
 for no sync still waits behind earlier ones that do.
 
-`sync` crosses to C once: the call logs and waits. Whoever comes back first from a shared sync
-applies what it made durable for all, in the order of the log's queue (csrc/wal_commit.c).
+`sync` crosses to C once: the call logs and waits. Whoever made a shared sync comes back first and
+applies what it made durable for all, in the order of the log's queue; then the others come back, to
+what is visible already (csrc/wal_commit.c).
 """
 
 from __future__ import annotations
@@ -18,28 +19,32 @@ from typing import Any, Final
 
 from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.bulk import Laid
-from oor.errors import FailedError, WouldStallError
+from oor.errors import FailedError
 from oor.memtable import ABSENT, ENTRY_BYTES, Memtable
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
 from oor.options import Durability, durability_of
-from oor.pressure import Pressure, Stalls
+from oor.pressure import PatientLock, Pressure, Stalls
 from oor.state import State
 
 _put = lib.oor_wal_put
+_commit = lib.oor_wal_commit
+_commit_columns = lib.oor_wal_commit_columns
 _SYNC: Final = Durability.SYNC
 _NO_WAIT: Final[int] = lib.OOR_APPEND_NO_WAIT
 _STAMP: Final[int] = lib.OOR_APPEND_STAMP
 _STALL: Final[int] = lib.OOR_E_STALL
-_PEEK_COUNT = 64
 
 ALLOWANCES: Final = 64
 """So many times while it fills, a memtable's size is brought up to date with the easy puts."""
 
-PATIENCE: Final = 0.001
-"""Seconds that a writer who does not want to wait gives the one before it to get out of the way."""
-
 Pairs = dict[bytes, bytes | None]
 Mutations = Pairs | Laid
+
+
+def _new_found() -> tuple[Any, Any]:
+    """An oor_wal_durables, and the same memory as numbers: how many frames, three for each."""
+    found = ffi.new("oor_wal_durables *")
+    return found, ffi.cast("uint64_t *", found)
 
 
 class Commit:
@@ -56,12 +61,12 @@ class Commit:
         self._wal = state.log.raw
         self._mode = state.options.durability
         self._lock = state.lock
-        self._waiting: dict[int, tuple[Callable[[], Mutations], int]] = {}
+        self._waiting: dict[int, tuple[Mutations | Callable[[], Mutations], int]] = {}
         self._tokens = itertools.count(1)
-        self._peeked = ffi.new("oor_wal_waiting[]", _PEEK_COUNT)
+        self._found: list[tuple[Any, Any]] = []
         self._memtable_bytes = state.options.memtable_bytes
         self._buffer = Buffer()
-        self._patient_lock = _PatientLock(state)
+        self._patient_lock = PatientLock(state)
         self.pressure = Pressure(state)
         """What holds writers back, and how often and how long it did."""
 
@@ -90,7 +95,13 @@ class Commit:
         if self._state.hindered:
             self._state.check_writable()
         if mode is _SYNC or self._waiting:
-            return self._put_and_wait(key, value, size)
+            check_sizes(len(key), size)
+            return self._commit_and_wait(
+                _commit,
+                (key, len(key), value, size),
+                {key: value},
+                ENTRY_BYTES + len(key) + size,
+            )
         lsn: int = 0
         stalls: Stalls | None = None
         waits = False
@@ -133,22 +144,13 @@ class Commit:
     def delete(self, key: bytes, mode: Durability) -> int:
         """Commit one deletion and return its LSN."""
         if mode is _SYNC or self._waiting:
-            return self._put_and_wait(key, None, TOMBSTONE)
+            check_sizes(len(key), 0)
+            return self._commit_and_wait(
+                _commit, (key, len(key), b"", TOMBSTONE), {key: None}, ENTRY_BYTES + len(key)
+            )
         columns = Columns([key], [None])
         return self._write(
             columns.arguments(), 0, lambda: {key: None}, ENTRY_BYTES + len(key), mode
-        )
-
-    def _put_and_wait(self, key: bytes, value: bytes | None, value_size: int) -> int:
-        data = b"" if value is None else value
-        check_sizes(len(key), len(data))
-
-        def commit(token: int) -> int:
-            answer: int = lib.oor_wal_commit(self._wal, key, len(key), data, value_size, token)
-            return answer
-
-        return self._commit_and_wait(
-            commit, lambda: {key: value}, ENTRY_BYTES + len(key) + len(data)
         )
 
     # ---- batches ---------------------------------------------------------------------------------
@@ -225,12 +227,8 @@ class Commit:
     ) -> int:
         count: int = arguments[0]
         if mode is _SYNC or self._waiting:
-
-            def commit(token: int) -> int:
-                answer: int = lib.oor_wal_commit_columns(self._wal, *arguments, flags, token)
-                return answer
-
-            return self._commit_and_wait(commit, load, size) + count - 1
+            first = self._commit_and_wait(_commit_columns, (*arguments, flags), load, size)
+            return first + count - 1
         with self._lock:
             stalls = self.pressure.admit(size) if self._state.hindered else []
             last, waits, stalls = self._append(arguments, flags, load, size, stalls)
@@ -243,7 +241,11 @@ class Commit:
     # ---- waiting ---------------------------------------------------------------------------------
 
     def _commit_and_wait(
-        self, commit: Callable[[int], int], load: Callable[[], Mutations], size: int
+        self,
+        commit: Callable[..., int],
+        arguments: tuple[Any, ...],
+        pairs: Mutations | Callable[[], Mutations],
+        size: int,
     ) -> int:
         """Log, wait for the device, and see to it that the mutation is applied; returns its first
         LSN.
@@ -253,24 +255,45 @@ class Commit:
                 stalls = self.pressure.admit(size)
             self.pressure.tell(stalls)
         token = next(self._tokens)
-        self._waiting[token] = (load, size)
+        self._waiting[token] = (pairs, size)
         try:
-            while (first := commit(token)) == _STALL:
-                with self._lock:
-                    stalls = self._wait_unlogged(token)
-                self.pressure.tell(stalls)
+            found, words = self._found.pop()
+        except IndexError:
+            found, words = _new_found()
+        try:
+            first = commit(self._wal, *arguments, token, found)
             if first < 0:
-                logged = lib.oor_last_error().first_lsn
-                try:
-                    self._refuse(first)
-                finally:
-                    # What is logged may become durable yet, and is then applied: the log is the
-                    # truth.
-                    if not logged:
-                        self._waiting.pop(token, None)
+                first = self._commit_late(first, commit, arguments, token, found)
+            if words[0]:
+                self._publish(words)
+            self._found.append((found, words))
         finally:
             if token in self._waiting:
                 self.publish()
+        return first
+
+    def _commit_late(
+        self,
+        first: int,
+        commit: Callable[..., int],
+        arguments: tuple[Any, ...],
+        token: int,
+        found: Any,
+    ) -> int:
+        """What to do with a commit that was refused: wait until the log has been cut, or raise."""
+        while first == _STALL:
+            with self._lock:
+                stalls = self._wait_unlogged(token)
+            self.pressure.tell(stalls)
+            first = commit(self._wal, *arguments, token, found)
+        if first < 0:
+            logged = lib.oor_last_error().first_lsn
+            try:
+                self._refuse(first)
+            finally:
+                # What is logged may become durable yet, and is then applied: the log is the truth.
+                if not logged:
+                    self._waiting.pop(token, None)
         return first
 
     def sync(self) -> None:
@@ -294,32 +317,49 @@ class Commit:
         self._state.fail(error)
 
     def publish(self, wait: bool = True) -> None:
-        """Apply what has become durable, in LSN order.
+        """Apply what has become durable, in LSN order, and let go of those who wait for it.
 
         With `wait` False WouldStallError, as in `log`.
         """
-        with self._lock if wait else self._patient_lock:
-            count = _PEEK_COUNT
-            # What becomes durable after the last look is published by those who wait for it.
-            while count == _PEEK_COUNT:
-                count = lib.oor_wal_peek_durable(self._wal, self._peeked, _PEEK_COUNT)
-                if not count:
-                    break
-                for waiting in self._peeked[0:count]:
-                    token = waiting.token
-                    entry = self._waiting.get(token)
-                    # An exception may have ended the last round anywhere: what was applied is not
-                    # applied again.
-                    if entry is not None and waiting.last_lsn > self._state.view.active.last_lsn:
-                        load, size = entry
-                        memtable = self._state.view.active
-                        memtable.apply(load(), waiting.first_lsn, waiting.last_lsn, size)
+        found, words = _new_found()
+        more = True
+        # What becomes durable after the last look is published by those who wait for it.
+        while more:
+            lib.oor_wal_peek_durable(self._wal, found)
+            more = bool(words[0]) and self._publish(words, wait)
+
+    def _publish(self, words: Any, wait: bool = True) -> bool:
+        """Apply the frames that an oor_wal_durables holds; whether there may be more of them."""
+        count = words[0]
+        numbers = ffi.unpack(words, 1 + 3 * count)
+        waiting = self._waiting
+        last = 0
+        try:
+            with self._lock if wait else self._patient_lock:
+                for at in range(1, 3 * count, 3):
+                    token = numbers[at + 2]
+                    entry = waiting.get(token)
+                    memtable = self._state.view.active
+                    # Somebody else may have applied it; or an exception ended a round anywhere.
+                    if entry is not None and numbers[at + 1] > memtable.last_lsn:
+                        pairs, size = entry
+                        memtable.apply(
+                            pairs if isinstance(pairs, dict) else pairs(),
+                            numbers[at],
+                            numbers[at + 1],
+                            size,
+                        )
                         if memtable.size >= self._memtable_bytes:
                             self._state.rotate_memtable()
-                    self._waiting.pop(token, None)
-                lib.oor_wal_drop(self._wal, count)
-                # Once a round: a crossing here lets other threads in, who find the lock held.
+                    waiting.pop(token, None)
+                    last = numbers[at + 1]
+        finally:
+            # Those who are served go on, whatever became of the rest.
+            position = lib.oor_wal_publish(self._wal, last)
+        if position >= self._state.rotate_at or self._state.log_full:
+            with self._lock if wait else self._patient_lock:
                 self._rotate_if_full(self._state.view.active)
+        return bool(count == lib.OOR_WAL_DURABLE_COUNT)
 
     # ---- under the commit lock ------------------------------------------------------------------
 
@@ -448,18 +488,3 @@ class Commit:
             self._state.failure = self._state.failure or error
             self._state.hindered = True
             raise
-
-
-class _PatientLock:
-    """The commit lock for those who may not wait: WouldStallError after `PATIENCE` seconds."""
-
-    def __init__(self, state: State) -> None:
-        self._lock = state.lock
-        self._directory = state.directory
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(True, PATIENCE):
-            raise WouldStallError("another writer waits for the log", path=self._directory)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()

@@ -30,6 +30,8 @@ LOG_EVERY: Final = 1.0
 LONG_WAIT: Final = 0.5
 """Seconds from which a wait is worth a warning; a shorter one is for whoever asks for such
 lines."""
+PATIENCE: Final = 0.001
+"""Seconds that a writer who does not want to wait gives the one before it to get out of the way."""
 
 Stalls = list[tuple[str, float]]
 """Why a writer waited ("flush", "compaction", "log") and how many seconds."""
@@ -144,3 +146,18 @@ class Pressure:
                     # The write is logged: what a listener does wrong must not look like its
                     # failure.
                     logger.exception("on_stall raised")
+
+
+class PatientLock:
+    """The commit lock for those who may not wait: WouldStallError after `PATIENCE` seconds."""
+
+    def __init__(self, state: State) -> None:
+        self._lock = state.lock
+        self._directory = state.directory
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(True, PATIENCE):
+            raise WouldStallError("another writer waits for the log", path=self._directory)
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()

@@ -5,6 +5,7 @@ neither.
 from __future__ import annotations
 
 import errno
+import itertools
 import linecache
 import sys
 import threading
@@ -17,6 +18,7 @@ from support.recording import Op, Recording
 import oor
 from oor.crashlab.rules import failed_syncs_are_final
 from oor.log import SegmentScan, Tail
+from oor.memtable import Memtable
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20, "segment_bytes": 1 << 20, "tail_bytes": 64 << 10}
 
@@ -202,6 +204,56 @@ def test_all_who_wait_for_one_sync_are_told_when_it_fails(path):
         assert not any(thread.is_alive() for thread in threads), "a writer waits for ever"
         assert all(isinstance(outcome, oor.FailedError) for outcome in outcomes)
         kill(db)
+
+
+def put_by_threads(db, threads, count):
+    """Each thread looks its record up behind each put; returns (acknowledged, errors)."""
+    kept, errors = set(), []
+
+    def puts(thread):
+        for n in range(count):
+            key = b"%d.%d" % (thread, n)
+            try:
+                db.put(key, key, durability="sync")
+            except (MemoryError, AssertionError) as error:
+                errors.append(error)
+                continue
+            assert db.get(key) == key
+            kept.add(key)
+
+    running = [threading.Thread(target=puts, args=(n,)) for n in range(threads)]
+    for thread in running:
+        thread.start()
+    for thread in running:
+        thread.join()
+    return kept, errors
+
+
+def test_whom_another_served_comes_back_to_what_is_visible(path):
+    with oor.open(path, **ROOMY) as db:
+        kept, errors = put_by_threads(db, 8, 100)
+        assert len(kept) == 800 and not errors
+        assert not db._commit._waiting
+        assert agree(db)
+
+
+def test_those_who_wait_for_a_publisher_that_fails_are_published_all_the_same(path, monkeypatch):
+    """One thread makes the sync and shows it for all; an exception may keep it from either."""
+    apply, calls = Memtable.apply, itertools.count(1)
+
+    def apply_or_not(*arguments):
+        if next(calls) % 7 == 0:
+            raise MemoryError("planted")
+        apply(*arguments)
+
+    with oor.open(path, **ROOMY) as db:
+        monkeypatch.setattr(Memtable, "apply", apply_or_not)
+        kept, errors = put_by_threads(db, 8, 60)
+        monkeypatch.undo()
+        assert errors and len(kept) + len(errors) >= 480
+        db.put(b"last", b"")
+        assert not db._commit._waiting
+        assert agree(db) and kept <= set(db.keys())
 
 
 def test_a_sync_write_that_met_a_full_disk_goes_on_with_the_next(path):
