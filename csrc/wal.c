@@ -9,6 +9,8 @@
 
 #include <stdlib.h>
 
+enum { STRAIGHT_SIZE = 256 << 10 };
+
 typedef struct {
     uint64_t count;
     const uint8_t *keys;
@@ -169,8 +171,10 @@ static void wake_threads(oor_wal *wal, uint64_t at) {
 
 static void encode_body(uint8_t *out, const batch *b, uint64_t first_lsn) {
     const uint8_t *key = b->keys, *value = b->values;
+    const uint8_t *const *apart = (const void *)b->values;
     for (uint64_t i = 0; i < b->count; i++) {
         uint32_t value_size = b->value_sizes[i];
+        if (b->flags & OOR_APPEND_APART) value = apart[i];
         if (b->flags & OOR_APPEND_STAMP && value_size != OOR_TOMBSTONE)
             oor_store64((uint8_t *)(uintptr_t)value, first_lsn + i);
         out = oor_op_encode(out, key, b->key_sizes[i], value, value_size);
@@ -288,8 +292,10 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
     uint64_t at = half->base + half->used, start = at / OOR_BLOCK * OOR_BLOCK;
     uint64_t gap = padding_room(wal) ? oor_wal_gap(at + need) : 0;
     size_t lead = (size_t)(at - start), whole = (size_t)oor_round_up(lead + need + gap, OOR_BLOCK);
-    uint8_t *out = aligned_alloc(OOR_BLOCK, whole);
-    if (!out)
+    /* What a drain sends is not in use: nobody drains. */
+    uint8_t *own = whole > wal->private_size ? aligned_alloc(OOR_BLOCK, whole) : NULL;
+    uint8_t *out = own ? own : wal->private_copy;
+    if (!own && whole > wal->private_size)
         return oor_fail(OOR_E_MEMORY, file->path, "no memory for a frame of %zu bytes", whole);
     wal->exclusive = wal->draining = 1;
     int begins = !file->header_written;
@@ -327,7 +333,7 @@ static int append_large(oor_wal *wal, const batch *b, uint64_t need) {
         rc = oor_wal_fail(wal);
     }
     oor_wal_wake_all(wal);
-    free(out);
+    free(own);
     return rc;
 }
 
@@ -340,6 +346,15 @@ static int is_large(const oor_wal *wal, const batch *b, uint64_t need) {
            (wal->options.max_unsynced_bytes && room > wal->options.max_unsynced_bytes);
 }
 
+/* Whether a frame that its caller waits for anyway had better go straight to its segment, saved a
+ * copy, since nobody else would share its sync or have to wait behind it. */
+static int is_alone(const oor_wal *wal, const batch *b, uint64_t need) {
+    const oor_wal_half *half = &wal->half[wal->active];
+    return b->token && need >= STRAIGHT_SIZE && !wal->draining && !wal->exclusive &&
+           !wal->sleepers && half->used == half->drained && !wal->half[!wal->active].file &&
+           pthread_equal(wal->last_appender, pthread_self());
+}
+
 static int log_batch(oor_wal *wal, const batch *b, uint64_t need) {
     if (wal->next_lsn > OOR_NUMBER_MAX || b->count > OOR_NUMBER_MAX - wal->next_lsn + 1)
         return oor_fail(OOR_E_LIMIT, wal->dir, "the LSNs are used up");
@@ -347,6 +362,7 @@ static int log_batch(oor_wal *wal, const batch *b, uint64_t need) {
     if (rc < 0) return rc;
     if (is_large(wal, b, need))
         return b->flags & OOR_APPEND_NO_WAIT ? would_wait(wal) : append_large(wal, b, need);
+    if (is_alone(wal, b, need)) return append_large(wal, b, need);
     rc = make_room(wal, b->count, need, b->flags);
     if (rc >= 0) append_to_tail(wal, b, need);
     return rc;
@@ -359,6 +375,7 @@ static int64_t append(oor_wal *wal, const batch *b) {
                         (unsigned long long)need, OOR_FRAME_SIZE_MAX);
     pthread_mutex_lock(&wal->lock);
     int rc = log_batch(wal, b, need);
+    wal->last_appender = pthread_self();
     uint64_t first = wal->next_lsn - b->count;
     if (rc >= 0 && b->token)
         oor_wal_queue_add(wal, &(oor_wal_waiting){first, wal->next_lsn - 1, b->token});
@@ -375,7 +392,7 @@ int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, cons
         return oor_fail(OOR_E_LIMIT, wal->dir,
                         "a key of %u and a value of %u bytes: the limits are %d and %d", key_size,
                         room, OOR_KEY_SIZE_MAX, OOR_VALUE_SIZE_MAX);
-    assert(!(flags & OOR_APPEND_STAMP));
+    assert(!(flags & (OOR_APPEND_STAMP | OOR_APPEND_APART)));
     batch b = {.count = 1,
                .keys = key,
                .key_sizes = &key_size,
@@ -415,6 +432,7 @@ int64_t oor_wal_put_easily(oor_wal *wal, const uint8_t *key, uint32_t key_size,
         wal->allowance -= cost;
         lsn = (int64_t)wal->next_lsn;
         append_to_tail(wal, &b, need);
+        wal->last_appender = pthread_self();
     }
     pthread_mutex_unlock(&wal->lock);
     return lsn;

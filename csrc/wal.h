@@ -79,6 +79,7 @@ struct oor_wal {
     oor_wal_file *spares;  /* list: freed files kept for reuse */
     uint32_t spare_count;
     pid_t process; /* who made it; constant */
+    pthread_t last_appender;
     int draining;
     int exclusive; /* a frame larger than the tail is being written: nobody else appends */
     int refused;   /* a frame found no room; all of it may stand behind the end all the same */

@@ -61,7 +61,7 @@ class Commit:
         self._wal = state.log.raw
         self._mode = state.options.durability
         self._lock = state.lock
-        self._waiting: dict[int, tuple[Mutations | Callable[[], Mutations], int]] = {}
+        self._waiting: dict[int, tuple[Pairs | Callable[[], Mutations], int]] = {}
         self._tokens = itertools.count(1)
         self._found: list[tuple[Any, Any]] = []
         self._memtable_bytes = state.options.memtable_bytes
@@ -155,13 +155,13 @@ class Commit:
 
     # ---- batches ---------------------------------------------------------------------------------
 
-    def write(self, columns: Columns, pairs: Pairs, mode: Durability) -> int:
+    def write(self, columns: Columns, pairs: Pairs, mode: Durability, flags: int = 0) -> int:
         """Commit a batch, atomic, and return the LSN of its last mutation.
 
-        `pairs` is what it adds up to.
+        `pairs` is what it adds up to, `flags` how its columns lie.
         """
         size = len(pairs) * ENTRY_BYTES + columns.keys_size + columns.values_size
-        return self._write(columns.arguments(), 0, lambda: pairs, size, mode)
+        return self._write(columns.arguments(), flags, lambda: pairs, size, mode)
 
     def log(
         self, columns: Columns, pairs: Pairs, mode: Durability, wait: bool = True
@@ -244,7 +244,7 @@ class Commit:
         self,
         commit: Callable[..., int],
         arguments: tuple[Any, ...],
-        pairs: Mutations | Callable[[], Mutations],
+        pairs: Pairs | Callable[[], Mutations],
         size: int,
     ) -> int:
         """Log, wait for the device, and see to it that the mutation is applied; returns its first
@@ -397,7 +397,7 @@ class Commit:
             raise
         return last, waits, stalls
 
-    def _append_waiting(self, columns: Columns, pairs: Mutations, size: int, wait: bool) -> int:
+    def _append_waiting(self, columns: Columns, pairs: Pairs, size: int, wait: bool) -> int:
         """Log a batch that is applied when it is durable; returns its last LSN."""
         token = next(self._tokens)
         self._waiting[token] = (lambda: pairs, size)

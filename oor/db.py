@@ -141,7 +141,8 @@ class DB(Handle, Puts, MutableManners):
         if not keys:
             self._state.check_writable()
             return self._commit.last_lsn
-        return self._commit.write(Columns(keys, values), merged, mode)
+        columns, flags = Columns.for_log(keys, values)
+        return self._commit.write(columns, merged, mode, flags)
 
     def try_put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
         """As `put`, but WouldStallError, and nothing written, instead of waiting to be logged.

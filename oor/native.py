@@ -141,6 +141,8 @@ class Buffer:
 JOIN_BYTES = 1 << 20
 """About what is joined in one go: a join holds the interpreter lock, 50 to 500 us a MiB."""
 SLICE_COUNT = 4096
+APART_BYTES = 4096
+"""Values this long are not joined for the log: a pointer to each costs less than one more copy."""
 
 
 class Columns:
@@ -162,6 +164,28 @@ class Columns:
         self.key_sizes = sizes(keys)
         self.values, self.value_sizes = _join(values)
         self.values_size = len(self.values)
+
+    @classmethod
+    def for_log(cls, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Columns, int]:
+        """Columns for an append to the log, and its flags: long values stay where they are."""
+        count = len(keys)
+        if max(len(values[n] or b"") for n in (0, count // 2, count - 1)) < APART_BYTES:
+            return cls(keys, values), 0
+        self = cls.__new__(cls)
+        self.count = count
+        self.keys = b"".join(keys)
+        self.keys_size = len(self.keys)
+        self.key_sizes = sizes(keys)
+        found = [TOMBSTONE if value is None else len(value) for value in values]
+        self.value_sizes = array("I", found)
+        self.values_size = sum(found) - TOMBSTONE * found.count(TOMBSTONE)
+        apart = ffi.new(
+            "uint8_t *[]",
+            [ffi.NULL if v is None else ffi.from_buffer("uint8_t[]", v) for v in values],
+        )
+        # Arguments of a call outlive their Columns: what they point to lives as long as they do.
+        self.values = ffi.gc(ffi.cast("uint8_t *", apart), lambda _, owners=(apart, values): None)
+        return self, lib.OOR_APPEND_APART
 
     def arguments(self) -> tuple[Any, ...]:
         """(count, keys, keys_size, key_sizes, values, values_size, value_sizes), as C takes

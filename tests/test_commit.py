@@ -7,6 +7,8 @@ from __future__ import annotations
 import errno
 import itertools
 import linecache
+import os
+import shutil
 import sys
 import threading
 from array import array
@@ -254,6 +256,43 @@ def test_those_who_wait_for_a_publisher_that_fails_are_published_all_the_same(pa
         db.put(b"last", b"")
         assert not db._commit._waiting
         assert agree(db) and kept <= set(db.keys())
+
+
+def large_batch(name):
+    """1 MiB in values that are not joined, with a deletion and a short value among them."""
+    long = {b"%s.%d" % (name, n): b"%d" % n * 65536 for n in range(16)}
+    return {b"short": name, b"gone": None} | long
+
+
+def test_a_large_sync_batch_passes_the_tail_by_only_while_nobody_else_writes(path):
+    roomy = {"segment_bytes": 8 << 20, "tail_bytes": 2 << 20, "durability": "sync"}
+    with Recording(path, payloads=False) as disk, oor.open(path, **roomy) as db:
+        kept = {}
+
+        def write(name, **mode):
+            seen = len(disk.take())
+            db.write(large_batch(name), **mode)
+            kept.update(large_batch(name))
+            stores = [e.length for e in disk.take()[seen:] if e.op is Op.STORE]
+            return max(stores, default=0) > 1 << 20
+
+        assert write(b"first of this thread")
+        assert not write(b"alone")
+        assert not write(b"alone again")
+        assert write(b"nobody waits", durability="os")
+        db.sync()
+        other = threading.Thread(target=db.put, args=(b"other", b"v"))
+        other.start()
+        other.join()
+        assert write(b"behind another thread")
+        assert db.last_lsn == db.durable_lsn
+        assert agree(db)
+        image = path + ".image"
+        shutil.copytree(path, image)
+    os.unlink(image + "/TAIL")
+    with oor.open(image, **roomy) as db:
+        kept |= {b"other": b"v"}
+        assert content(db) == {key: value for key, value in kept.items() if value is not None}
 
 
 def test_a_sync_write_that_met_a_full_disk_goes_on_with_the_next(path):
