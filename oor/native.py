@@ -141,8 +141,9 @@ class Buffer:
 JOIN_BYTES = 1 << 20
 """About what is joined in one go: a join holds the interpreter lock, 50 to 500 us a MiB."""
 SLICE_COUNT = 4096
-APART_BYTES = 4096
-"""Values this long are not joined for the log: a pointer to each costs less than one more copy."""
+APART_BYTES, APART_COUNT = 4096, 1024
+"""Values this long, and no more of them, are not joined for the log: a pointer to each costs less
+than one more copy."""
 
 
 class Columns:
@@ -169,7 +170,8 @@ class Columns:
     def for_log(cls, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Columns, int]:
         """Columns for an append to the log, and its flags: long values stay where they are."""
         count = len(keys)
-        if max(len(values[n] or b"") for n in (0, count // 2, count - 1)) < APART_BYTES:
+        longest = max(len(values[n] or b"") for n in (0, count // 2, count - 1))
+        if longest < APART_BYTES or count > APART_COUNT or _is_large(keys):
             return cls(keys, values), 0
         self = cls.__new__(cls)
         self.count = count

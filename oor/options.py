@@ -37,7 +37,8 @@ class Options:
     sync_interval: float = 0.05
     """`interval`: the longest that a logged write waits for the sync that makes it durable."""
     commit_delay: float = 0.0
-    """How long the writer that leads a sync waits for others to share it."""
+    """How long the writer that leads a sync waits for others to share it. 0: only for those whom
+    the last sync served, and no longer than a sync takes."""
     max_unsynced_bytes: int = 0
     """Log that may be logged and not durable at any time, whatever the mode: writers wait for a
     sync before there is more, and a batch that is larger is durable when its write returns. 0: no
