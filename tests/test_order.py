@@ -37,9 +37,8 @@ def steps(recording, start):
     for event in events:
         step = event.op.name, kind(event.path)
         ours = event.thread == mine or step == ("WRITE", "wal")
-        if event.op in STEPS and event.effect and ours:
-            if not found or found[-1] != step:
-                found.append(step)
+        if event.op in STEPS and event.effect and ours and (not found or found[-1] != step):
+            found.append(step)
     return found
 
 
