@@ -46,7 +46,7 @@ typedef struct oor_wal_sleeper {
     uint64_t lsn;
     int commits; /* it waits until its LSN is published; else until it is durable */
     int served;  /* it is; else it is to look again */
-    struct oor_wal_sleeper *after; /* whom it wakes in turn; NULL: nobody */
+    struct oor_wal_sleeper *wakes[2]; /* in turn; NULL: nobody */
     sem_t woken;
 } oor_wal_sleeper;
 

@@ -87,7 +87,8 @@ static int sleep_for_sync(oor_wal *wal, uint64_t lsn, int commits) {
     wal->sleepers = &self;
     pthread_mutex_unlock(&wal->lock);
     int woken = wait_to_be_woken(wal, &self);
-    if (self.after) sem_post(&self.after->woken); /* it waits, as this one did */
+    for (int i = 0; i < 2; i++)
+        if (self.wakes[i]) sem_post(&self.wakes[i]->woken); /* it waits, as this one did */
     sem_destroy(&self.woken);
     if (woken && !self.served) pthread_mutex_lock(&wal->lock);
     return self.served;
@@ -97,16 +98,34 @@ static int is_served(const oor_wal *wal, const oor_wal_sleeper *sleeper) {
     return sleeper->lsn <= (sleeper->commits ? wal->published_lsn : wal->durable_lsn);
 }
 
-/* Of those who are served each wakes the next: threads that come back one by one do not push at the
- * caller's interpreter lock all at once, and whoever led the sync makes no system call for each. */
+/* A list of sleepers of whom the first one wakes two, they two each, and so on. */
+typedef struct {
+    oor_wal_sleeper *first, *last, *waker;
+} waking;
+
+static void wake_too(waking *all, oor_wal_sleeper *sleeper) {
+    sleeper->wakes[0] = sleeper->wakes[1] = sleeper->next = NULL;
+    if (!all->first) {
+        all->first = all->last = all->waker = sleeper;
+        return;
+    }
+    all->last = all->last->next = sleeper;
+    oor_wal_sleeper *waker = all->waker;
+    if (waker->wakes[0]) all->waker = waker->next;
+    waker->wakes[waker->wakes[0] != NULL] = sleeper;
+}
+
+/* Those who are served wake each other: they do not push at the caller's interpreter lock all at
+ * once, whoever led the sync makes no system call for each, and where CPUs are short none waits for
+ * a chain of all the others to get a turn. */
 void oor_wal_wake_sleepers(oor_wal *wal, oor_wal_wake whom) {
-    oor_wal_sleeper *first = NULL, *leader = NULL, *publisher = NULL;
+    oor_wal_sleeper *leader = NULL, *publisher = NULL;
+    waking all = {0};
     for (oor_wal_sleeper **at = &wal->sleepers; *at;) {
-        oor_wal_sleeper *sleeper = *at;
+        oor_wal_sleeper *sleeper = *at, *next = sleeper->next;
         int served = is_served(wal, sleeper), chosen = 0;
         if (served || whom == OOR_WAL_WAKE_ALL) {
-            sleeper->after = first;
-            first = sleeper;
+            wake_too(&all, sleeper);
             chosen = 1;
         } else if (whom == OOR_WAL_WAKE_AFTER_DRAIN) {
             oor_wal_sleeper **role = sleeper->lsn > wal->durable_lsn ? &leader : &publisher;
@@ -114,13 +133,13 @@ void oor_wal_wake_sleepers(oor_wal *wal, oor_wal_wake whom) {
             if (chosen) *role = sleeper;
         }
         sleeper->served = served;
-        if (chosen) *at = sleeper->next;
+        if (chosen) *at = next;
         else at = &sleeper->next;
     }
     /* From its post on a sleeper may be gone. */
     if (leader) sem_post(&leader->woken);
     if (publisher) sem_post(&publisher->woken);
-    if (first) sem_post(&first->woken);
+    if (all.first) sem_post(&all.first->woken);
 }
 
 static int lead_drain(oor_wal *wal, int publishes) {
