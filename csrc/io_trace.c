@@ -11,14 +11,16 @@
  *            it has: that of the fd, of the map, or what `path` named; 0: unknown, or none
  * flags   := of open(2)                                 OPEN only
  * offset  := READ, WRITE, ALLOCATE, STORE
- * length  := asked for: bytes; the new size (TRUNCATE); bytes of the map (MAP)
+ * length  := asked for: bytes; the new size (TRUNCATE); bytes of the map (MAP); an LSN (PROMISE)
  * effect  := what happened, whatever was reported: bytes (READ, WRITE, ALLOCATE, STORE), else 1, 0
  * result  := what the caller was told: >= 0, or minus an errno
  * path    := as the caller gave it; of an fd or map: the one it was opened with
  * other   := the second name of RENAME and LINK
  * payload := the bytes that WRITE and STORE put there, with OOR_TRACE_PAYLOADS; with
  *            OOR_TRACE_ORDER those of WRITE to log and manifest that are not all zero; the text of
- *            MARK: the caller's, or "promised <lsn>", path the log's directory, when its sync ended
+ *            MARK
+ *
+ * PROMISE says that the log in the directory `path` is durable up to LSN `length`.
  *
  * The operations themselves are in io_trace_table.c. */
 #include "io_trace.h"
@@ -33,12 +35,13 @@
 enum { EVENT_SIZE = 6 * 4 + 9 * 8 };
 enum { ORDER_BYTES_MAX = 48 << 20 };
 enum {
-    OPS_NEVER = 1 << OOR_OP_STORE | 1 << OOR_OP_MARK,   /* a memcpy and a note do not fail */
+    /* a memcpy and a note do not fail */
+    OPS_NEVER = 1 << OOR_OP_STORE | 1 << OOR_OP_MARK | 1 << OOR_OP_PROMISE,
     OPS_COUNTED = 1 << OOR_OP_READ | 1 << OOR_OP_WRITE, /* that may answer with a short count */
     OPS_BYTES = OPS_COUNTED | 1 << OOR_OP_ALLOCATE,
     OPS_ORDER = 1 << OOR_OP_OPEN | 1 << OOR_OP_CLOSE | 1 << OOR_OP_WRITE | 1 << OOR_OP_SYNC |
                 1 << OOR_OP_RENAME | 1 << OOR_OP_LINK | 1 << OOR_OP_UNLINK | 1 << OOR_OP_SYNC_DIR |
-                1 << OOR_OP_MARK
+                1 << OOR_OP_MARK | 1 << OOR_OP_PROMISE
 };
 /* Which operations can meet each kind of fault, and which kinds report an errno of the caller's. */
 static const struct {

@@ -4,8 +4,6 @@
  * allows. */
 #include "io_trace.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 /* Constant while a recording is installed. */
@@ -246,11 +244,9 @@ static void trace_stored(const uint8_t *map, uint64_t offset, size_t size) {
 }
 
 static void trace_promised(const char *dir, uint64_t lsn) {
-    char text[40];
     oor_event e;
-    if (!oor_trace_begin(&e, OOR_OP_MARK, -1, dir)) return;
-    e.payload_size = (size_t)snprintf(text, sizeof text, "promised %" PRIu64, lsn);
-    e.payload = text;
+    if (!oor_trace_begin(&e, OOR_OP_PROMISE, -1, dir)) return;
+    e.length = lsn;
     e.effect = 1;
     oor_trace_finish(&e, 0);
 }

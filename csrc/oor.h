@@ -152,7 +152,8 @@ enum oor_io_op {
     OOR_OP_MAP = 16,
     OOR_OP_STORE = 17,
     OOR_OP_EXISTS = 18,
-    OOR_OP_MARK = 19
+    OOR_OP_MARK = 19,
+    OOR_OP_PROMISE = 20
 };
 enum oor_fault_how {
     OOR_FAULT_BEFORE = 0,  /* not done, error */

@@ -417,7 +417,6 @@ def _make_directory(path: str, options: Options) -> None:
             path=parent, errno=errno.ENOENT,
         )  # fmt: skip
     native.make_dir(path)
-    native.sync_dir(parent)
 
 
 # ---- the end of the process, and its children ----------------------------------------------------

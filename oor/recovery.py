@@ -217,6 +217,8 @@ def new_database_id() -> bytes:
 
 def _create(directory: str, options: Options) -> Recovered:
     began = time.perf_counter()
+    # The directory may be new, and whoever made it may have died before its name was durable.
+    native.sync_dir(os.path.dirname(directory))
     for name in native.list_dir(directory):
         kind, _ = names.parse(name)
         if kind not in (FileKind.FOREIGN, FileKind.LOCK):

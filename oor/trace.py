@@ -38,6 +38,7 @@ class Op(IntEnum):
     STORE = 17
     EXISTS = 18
     MARK = 19
+    PROMISE = 20
 
 
 class How(IntEnum):

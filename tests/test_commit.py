@@ -187,7 +187,8 @@ def test_a_failed_sync_acknowledges_nothing_more_and_writing_has_ended(path):
 
 def test_all_who_wait_for_one_sync_are_told_when_it_fails(path):
     with Recording(path, payloads=False) as recording:
-        db = oor.open(path, **ROOMY)
+        # Who leads the sync waits for company, so that the others do wait for it.
+        db = oor.open(path, **ROOMY | {"commit_delay": 0.3})
         db.put(b"durable", b"1")
         recording.fail(Op.WRITE, path_part=".wal", errno=errno.EIO, forever=True)
         outcomes = []

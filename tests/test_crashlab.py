@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from oor.crashlab.explorer import Explorer, Plan
 from oor.crashlab.fleet import explore_all
 from oor.crashlab.history import History
 from oor.crashlab.invariants import classify
-from oor.crashlab.levels import Level
+from oor.crashlab.levels import QUICK, Level
 from oor.crashlab.memory import ROOT, STORE, MemoryDisk
 from oor.crashlab.profiles import PROFILES
 from oor.crashlab.scripts import SCRIPTS
@@ -56,6 +57,24 @@ def test_no_file_system_of_the_net_leaves_a_state_that_breaks_an_invariant(disk,
     tally = explorer.finish()
     assert tally.states >= 300
     assert not tally.violations, "\n".join(map(str, tally.violations))
+
+
+@pytest.mark.parametrize(
+    ("name", "tears", "holds"),
+    [("mixed-padded", 512, True), ("mixed", 512, False), ("mixed-padded", 4096, False)],
+)
+def test_a_torn_sector_of_anything_costs_a_padded_log_nothing_and_is_never_silent(
+    disk, name, tears, holds
+):
+    """What the page lists apart: without whole sectors, or beside them, only a refusal is sure."""
+    bounds = replace(QUICK, tears=tears)
+    plan = Plan(seed=1, per_workload=400, nested=0, levels=(Level.TORN,), bounds=bounds)
+    explorer = Explorer(disk, plan)
+    workload, options = SCRIPTS[name]
+    explorer.explore(name, workload, options)
+    tally = explorer.finish()
+    assert (not tally.violations) == holds, tally.violations
+    assert all("CorruptionError" in found.text for found in tally.violations)
 
 
 def test_a_file_system_that_keeps_order_leaves_fewer_states(disk):

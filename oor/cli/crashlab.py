@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import click
 
@@ -34,6 +35,10 @@ from oor.crashlab.profiles import PROFILES, STRICT
 @click.option("--processes", type=click.IntRange(1, 64), help="[default: one for each processor]")
 @click.option("--thorough", is_flag=True, help="Try every subset of up to 12 pending changes.")
 @click.option(
+    "--tears", type=click.Choice(["0", "512", "4096"]), default="0", show_default=True,
+    help="What a torn write may leave: whole sectors, anything in one, anything in its block.",
+)  # fmt: skip
+@click.option(
     "--replay", "replayed", type=click.Path(exists=True, dir_okay=False),
     help="Judge the state of a replay file again, and nothing else.",
 )  # fmt: skip
@@ -50,6 +55,7 @@ def crashlab(
     longest: int,
     processes: int | None,
     thorough: bool,
+    tears: str,
     replayed: str | None,
     figures_path: str | None,
     as_json: bool,
@@ -66,7 +72,7 @@ def crashlab(
         states=states,
         seconds=seconds,
         profile=PROFILES[profile],
-        bounds=THOROUGH if thorough else QUICK,
+        bounds=replace(THOROUGH if thorough else QUICK, tears=int(tears)),
         levels=tuple(Level),
         per_workload=None if states is None else max(100, states // 50),
         processes=processes or len(os.sched_getaffinity(0)),

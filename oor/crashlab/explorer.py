@@ -83,6 +83,8 @@ class Tally:
     operations: int = 0
     violations: list[Violation] = field(default_factory=list)
     violation_count: int = 0
+    refusals: int = 0
+    """Of those: opens that were refused as damage, so that nothing was lost in silence."""
     seconds: float = 0.0
     twice: int = 0
     """States that two processes met and both counted under their level."""
@@ -97,6 +99,7 @@ class Tally:
         self.operations += other.operations
         self.violations += other.violations[: VIOLATIONS_MAX - len(self.violations)]
         self.violation_count += other.violation_count
+        self.refusals += other.refusals
 
     @property
     def states(self) -> int:
@@ -206,6 +209,7 @@ class Explorer:
     ) -> None:
         """Count a violation, and keep the first ones."""
         self.tally.violation_count += 1
+        self.tally.refusals += "CorruptionError" in violation.text
         if len(self.tally.violations) < VIOLATIONS_MAX:
             self.tally.violations.append(violation)
             if recorded is not None:

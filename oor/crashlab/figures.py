@@ -15,6 +15,7 @@ def figures(plan: Plan, tally: Tally) -> dict[str, Any]:
     """Counts, the plan that led to them, and what kind of machine it was. Seconds are wall time."""
     return {
         "profile": plan.profile.name,
+        "tears": plan.bounds.tears,
         "seed": plan.seed,
         "longest_sequence": plan.longest,
         "processes": plan.processes,
@@ -26,6 +27,7 @@ def figures(plan: Plan, tally: Tally) -> dict[str, Any]:
         "by_depth": {str(depth): tally.depths[depth] for depth in sorted(tally.depths)},
         "recoveries": tally.opened,
         "violations": tally.violation_count,
+        "refusals": tally.refusals,
         "seconds": round(tally.seconds, 1),
     }
 

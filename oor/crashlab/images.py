@@ -251,6 +251,8 @@ class CrashImages:
         ]
         if level is Level.TORN:
             contents[-1:-1] = torn(file, writes, rng)
+            if self._bounds.tears:
+                contents[-1:-1] = garbled(file, writes, rng, self._bounds.tears)
         distinct = list(dict.fromkeys(contents))
         if distinct[-1] != contents[-1]:
             distinct.append(contents[-1])
@@ -346,6 +348,23 @@ def torn(file: File, writes: list[Unit], rng: random.Random) -> Iterator[bytes]:
         for mask in sector_masks(len(sectors), rng):
             kept = [sector for i, sector in enumerate(sectors) if mask >> i & 1]
             yield file.content(with_pieces(victim, kept, before))
+
+
+def garbled(file: File, writes: list[Unit], rng: random.Random, unit: int) -> Iterator[bytes]:
+    """Contents in which a torn sector of one write holds anything, and with a larger unit the bytes
+    beside the write in the aligned unit around that sector too.
+    """
+    for k, victim in enumerate(writes):
+        before = {id(write) for write in writes[: k + 1]}
+        sectors = list(split(victim.offset, victim.data, SECTOR))
+        for offset, piece in rng.sample(sectors, min(len(sectors), 3)):
+            content = bytearray(file.content(any_of(before)))
+            start, end = offset, offset + len(piece)
+            if unit > SECTOR:
+                start = offset // unit * unit
+                end = min(start + unit, len(content))
+            content[start:end] = rng.randbytes(end - start)
+            yield bytes(content)
 
 
 def combinations(

@@ -35,6 +35,9 @@ class Bounds:
     """Beyond that also each pair among the first so many."""
     per_point: int = 256
     """Images of one level at one point."""
+    tears: int = 0
+    """Of a torn write: 0, each sector is old or new; 512, the written bytes of a torn sector may be
+    anything; 4096, those beside the write in its block too: no powersafe overwrite."""
 
 
 QUICK = Bounds()

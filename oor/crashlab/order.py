@@ -1,7 +1,7 @@
 """I13 and I14: rules about the order of operations that every recording of a store must keep.
 
-I13: what is said to be durable (the mark "promised <lsn>" of the log, and "synced <lsn>" of whoever
-was told) comes after a sync that began when the last byte of the frame was written, and after the
+I13: what is said to be durable (the PROMISE of the log, and the mark "synced <lsn>" of whoever was
+told) comes after a sync that began when the last byte of the frame was written, and after the
 sync of the directory that holds the segment's name.
 I14: a segment loses its name only when a manifest that is durable says that redo starts behind it
 or that tables hold all of its frames, and those tables and their names are durable.
@@ -72,7 +72,7 @@ class OrderRules:
         self._live: Names = {}
         self._durable: Names = {}
         self._changes: list[tuple[int, str, str, _File | None]] = []  # end, folder, path, what
-        self._dsync: set[int] = set()
+        self._buffered: set[int] = set()  # descriptors whose writes need a sync
         self.checked = 0
         """Promises and releases that were looked at."""
         self.acks: list[str] = []
@@ -94,11 +94,11 @@ class OrderRules:
 
     def feed(self, event: Event) -> None:
         """Let one operation happen."""
-        if event.op is Op.MARK:
+        if event.op is Op.PROMISE:
+            self._check_promise(event.path, event.length)
+        elif event.op is Op.MARK:
             word, _, number = event.text.partition(" ")
-            if word == "promised":
-                self._check_promise(event.path, int(number))
-            elif word == "synced":
+            if word == "synced":
                 self._check_promise("", int(number))
         elif event.effect and event.path.startswith(self._root):
             self._happen(event)
@@ -108,7 +108,7 @@ class OrderRules:
             case Op.OPEN:
                 self._open(event)
             case Op.CLOSE:
-                self._dsync.discard(event.fd)
+                self._buffered.discard(event.fd)
             case Op.WRITE:
                 self._write(event)
             case Op.SYNC:
@@ -136,8 +136,8 @@ class OrderRules:
         return file
 
     def _open(self, event: Event) -> None:
-        if event.flags & os.O_DSYNC:
-            self._dsync.add(event.fd)
+        if not event.flags & os.O_DSYNC:
+            self._buffered.add(event.fd)
         file = self._files.get(event.object) or self._live.get(event.path)
         if file is None or file.number not in (0, event.object):
             file = _File(event.object)
@@ -173,7 +173,8 @@ class OrderRules:
         file = self._file(event)
         file.written = event.end
         kind = names.parse(os.path.basename(event.path))[0]
-        through = event.fd in self._dsync and event.result >= 0
+        # What was opened before the recording gets the benefit of the doubt.
+        through = event.fd not in self._buffered and event.result >= 0
         if kind in (FileKind.MANIFEST, FileKind.CURRENT) or event.path.endswith("CURRENT.tmp"):
             file.pending.append((event.end, event.offset, event.payload))
         elif event.payload and event.path.endswith((".wal", ".spare")):
