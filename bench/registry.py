@@ -1,13 +1,15 @@
 """The registry beside the usual way: the same TLE text into oor, and through sgp4 into the others.
 
     python -m bench.registry [--objects N] [--issues N] [--rounds N] [--check-digits]
+                             [--without-peers] [--cache MIB ...]
 
 Ingest: oor in `interval` mode, everything that it does included (checks of every column, digests,
 what is there already, indexes by newest set, name and designator, the record of the delivery). The
 others: `sgp4` reads the two lines, and (number, epoch) -> lines is written in batches of 1,000,
 logged and not synced; no index, no digest, no look whether a set is there. Check digits, which the
 parser of `sgp4` passes over, are checked by its own function with --check-digits. Rounds are
-interleaved; medians. Then questions to the store that oor made, warm, after a compaction.
+interleaved; medians. Then questions to the store that oor made, warm, after a compaction, with
+the default cache and with one that holds a block of every object.
 """
 
 from __future__ import annotations
@@ -51,7 +53,7 @@ def pairs(path: str, check_digits: bool) -> Iterator[tuple[bytes, bytes]]:
                 yield key, f"{line1}{line}".encode()
 
 
-def into_peer(kind: type[Store], path: str, text: str, check_digits: bool) -> int:
+def into_peer(kind: type[Store], path: str, text: str, check_digits: bool = False) -> int:
     """Read the text by sgp4 and store it; returns the sets."""
     store = kind(path, durable=False)
     count = write_all(store, text, check_digits)
@@ -93,9 +95,9 @@ def one_call(call: Callable[[int], object], arguments: list[int]) -> float:
     return best / len(arguments) * 1e6
 
 
-def questions(path: str) -> None:
+def questions(path: str, cache_bytes: int) -> None:
     """Print what the questions cost on a store that is settled and read once."""
-    with oor.open(path) as db:
+    with oor.open(path, cache_bytes=cache_bytes) as db:
         db.compact()
         registry = Registry(db)
         numbers = random.Random(1).sample(registry.objects(), 1000)
@@ -123,6 +125,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--without-peers", action="store_true")
     parser.add_argument("--check-digits", action="store_true")
+    parser.add_argument("--cache", type=int, nargs="+", default=[64, 256], metavar="MIB")
     chosen = parser.parse_args()
     peers = {} if chosen.without_peers else {k.name: k for k in installed() if k.name != "oor"}
     with tempfile.TemporaryDirectory(dir=os.curdir, prefix=".bench-") as folder:
@@ -144,7 +147,9 @@ def main() -> None:
             rate = statistics.median(found)
             ratio = statistics.median(rates["oor"]) / rate
             print(f"ingest {name:8} {rate:12,.0f} sets/s {ratio:8.1f} x")
-        questions(store)
+        for mib in chosen.cache:
+            print(f"questions with a cache of {mib} MiB:")
+            questions(store, mib << 20)
 
 
 if __name__ == "__main__":
