@@ -45,7 +45,10 @@ static void gather(oor_wal *wal, uint64_t lsn, uint64_t patience) {
     wal->gathers_left_out = wal->gathers_in_vain;
     wal->returning = 0;
     /* Somebody else made the sync: those who came since and count on this thread need another. */
-    if (wal->durable_lsn >= lsn) oor_wal_wake_sleepers(wal, OOR_WAL_WAKE_AFTER_DRAIN);
+    if (wal->durable_lsn >= lsn) {
+        oor_wal_wake_sleepers(wal, OOR_WAL_WAKE_AFTER_DRAIN);
+        pthread_cond_broadcast(&wal->changed);
+    }
 }
 
 static int take_off(oor_wal *wal, const oor_wal_sleeper *sleeper) {
