@@ -18,23 +18,31 @@ def outstanding(db):
     return log.next_lsn - 1 - log.durable_lsn
 
 
+def until_one_had_to_wait(db):
+    """300 turns, and more where the device is so quick, or this thread so slow, that none had to."""
+    for n in range(1_000_000):
+        if n >= 300 and db._state.log.state().bound_stalls:
+            return
+        yield n
+
+
 @pytest.mark.parametrize("mode", ["os", "interval"])
 def test_no_more_records_than_the_bound_are_ever_unsynced(tmp_path, mode):
     with oor.open(
         tmp_path / "s", durability=mode, sync_interval=60.0, max_unsynced_records=10
     ) as db:
-        for _ in range(300):
+        for _ in until_one_had_to_wait(db):
             db.put(KEY, VALUE)
             assert outstanding(db) <= 10
         stats = db.stats()
         assert stats.loss_window.records <= 10
         assert stats.log.bound_stalls > 0
-        assert stats.durable_lsn >= 290
+        assert stats.durable_lsn >= stats.last_lsn - 10
 
 
 def test_no_more_bytes_than_the_bound_are_ever_unsynced(tmp_path):
     with oor.open(tmp_path / "s", durability="os", max_unsynced_bytes=8192) as db:
-        for _ in range(300):
+        for _ in until_one_had_to_wait(db):
             db.put(KEY, VALUE)
         stats = db.stats()
         assert 0 < stats.loss_window.bytes <= 8192
