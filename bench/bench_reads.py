@@ -1,20 +1,24 @@
 """Reads of a large store with a small cache, and reads beside a writer.
 
-    python -m bench.bench_reads [--records N] [--rounds N] [--compression CODEC] [--dir DIR]
+    python -m bench.bench_reads [--records N] [--rounds N] [--dir DIR]
 
-- `get, cache of a tenth`: random gets, one by one, in a settled store whose cache holds a tenth of
-  the data; RocksDB beside it with the same cache, in interleaved rounds. Processor time, which a
-  busy machine stretches less; what misses the cache is read from the system's.
+- `get, cache of a tenth`: random gets, one by one, in settled stores whose cache holds a tenth of
+  the data: oor and RocksDB, each with each codec, with the same cache, in interleaved rounds.
+  Processor time, which a busy machine stretches less; what misses the cache is read from the
+  system's. The bytes of tables a record stand beside it: a codec buys one with the other.
 - `get while writing`: the same, while another thread writes batches at full rate.
 - `two readers`: two threads look keys up in bulk, where the interpreter's lock is free, alone and
   beside a thread that writes at full rate. A rate is keys per second of the readers' own processor
   time, so that it says what the writer costs them inside the engine and not how the system divides
-  its cores; the wall clock's rate stands beside it.
+  its cores: three busy threads on two cores leave two readers two thirds of the clock, whatever the
+  engine does. The wall clock's rate stands beside it.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.util
 import random
 import statistics
 import tempfile
@@ -22,43 +26,42 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import oor
-from bench.workloads import VALUE_BYTES, key_of
+from bench.workloads import VALUE_BYTES, element_values, key_of
 
 BULK = 1000
 GETS = 5000
 SECONDS = 1.0
-
-
-def value_of(number: int) -> bytes:
-    """138 bytes, another for each number, that do not compress to nothing."""
-    return (b"%046d" % (number * 2_654_435_761)) * 3
+VALUES = 200_000
 
 
 def fill(write: Callable[[Any], object], records: int) -> None:
-    """Every even number, in batches."""
+    """Every even number, in batches. A block holds what a catalogue in key order would: the values
+    come again only after some thousand blocks, where no codec sees it.
+    """
+    values = element_values(min(records, VALUES))
     for first in range(0, records, BULK):
         last = min(first + BULK, records)
-        write([(key_of(2 * number), value_of(number)) for number in range(first, last)])
+        write([(key_of(2 * n), values[n % len(values)]) for n in range(first, last)])
 
 
-def open_oor(path: str, records: int, cache_bytes: int, compression: str) -> oor.DB:
+def open_oor(path: str, records: int, cache_bytes: int, codec: str) -> oor.DB:
     """A settled store, opened anew."""
-    with oor.open(path, durability="os", compression=compression) as db:
+    with oor.open(path, durability="os", compression=codec) as db:
         fill(db.write, records)
         db.compact()
-    return oor.open(path, durability="os", cache_bytes=cache_bytes, compression=compression)
+    return oor.open(path, durability="os", cache_bytes=cache_bytes, compression=codec)
 
 
-def open_rocksdb(path: str, records: int, cache_bytes: int) -> Any:
-    """The same of RocksDB; None where it is not installed."""
-    try:
-        import rocksdict
-    except ImportError:
-        return None
+def open_rocksdb(path: str, records: int, cache_bytes: int, codec: str) -> Any:
+    """The same of RocksDB."""
+    import rocksdict
+
     options = rocksdict.Options(raw_mode=True)
+    options.set_compression_type(getattr(rocksdict.DBCompressionType, codec)())
     blocks = rocksdict.BlockBasedOptions()
     blocks.set_block_cache(rocksdict.Cache(cache_bytes))
     blocks.set_bloom_filter(10, False)
@@ -76,6 +79,19 @@ def open_rocksdb(path: str, records: int, cache_bytes: int) -> Any:
     db.flush()
     db.compact_range(None, None)
     return db
+
+
+def open_all(folder: str, records: int, cache_bytes: int) -> dict[str, Any]:
+    """Every store under its name; RocksDB's only where it is installed."""
+    stores: dict[str, Any] = {
+        f"oor {codec}": open_oor(f"{folder}/oor {codec}", records, cache_bytes, codec)
+        for codec in ("zstd", "lz4")
+    }
+    if importlib.util.find_spec("rocksdict"):
+        for codec in ("zstd", "snappy"):
+            name = f"RocksDB {codec}"
+            stores[name] = open_rocksdb(f"{folder}/{name}", records, cache_bytes, codec)
+    return stores
 
 
 def time_of(get: Callable[[bytes], object], records: int, chance: random.Random) -> float:
@@ -136,38 +152,43 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--records", type=int, default=3_000_000)
     parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--compression", default="zstd", help="of oor; RocksDB has Snappy")
     parser.add_argument("--dir", help="where the stores are made")
     asked = parser.parse_args()
     cache_bytes = asked.records * (VALUE_BYTES + 9) // 10
     chance = random.Random(7)
-    gets: dict[str, list[float]] = {"oor": [], "RocksDB": [], "oor, writing": []}
     rates: dict[str, list[float]] = {"alone": [], "beside": [], "clock": [], "clock beside": []}
+    writing_gets: list[float] = []
     with (
         tempfile.TemporaryDirectory(prefix=".bench-", dir=asked.dir) as folder,
-        open_oor(f"{folder}/oor", asked.records, cache_bytes, asked.compression) as db,
+        contextlib.ExitStack() as stack,
     ):
-        other = open_rocksdb(f"{folder}/rocksdb", asked.records, cache_bytes)
+        stores = open_all(folder, asked.records, cache_bytes)
+        for store in stores.values():
+            stack.callback(store.close)
+        size = {
+            name: sum(file.stat().st_size for file in Path(folder, name).glob("*.sst"))
+            for name in stores
+        }
+        gets: dict[str, list[float]] = {name: [] for name in stores}
         for _ in range(asked.rounds + 1):
-            gets["oor"].append(time_of(db.get, asked.records, chance))
-            if other is not None:
-                gets["RocksDB"].append(time_of(other.get, asked.records, chance))
+            for name in chance.sample(list(stores), len(stores)):
+                gets[name].append(time_of(stores[name].get, asked.records, chance))
+        db = stores["oor zstd"]
         for _ in range(max(3, asked.rounds // 3)):
             alone, clock = rates_of_two(db, asked.records, SECONDS)
             with writing(db, asked.records):
-                gets["oor, writing"].append(time_of(db.get, asked.records, chance))
+                writing_gets.append(time_of(db.get, asked.records, chance))
                 beside, clock_beside = rates_of_two(db, asked.records, SECONDS)
             for name, rate in zip(rates, (alone, beside, clock, clock_beside), strict=True):
                 rates[name].append(rate)
-        if other is not None:
-            other.close()
     print(f"{asked.records:,} records, a cache of {cache_bytes >> 20} MiB; medians")
     for name, times in gets.items():
-        if times:
-            print(f"get, {name:14} {statistics.median(times[1:] or times):6.2f} us")
-    if gets["RocksDB"]:
-        each = [b / a for a, b in zip(gets["oor"][1:], gets["RocksDB"][1:], strict=True)]
-        print(f"get: {statistics.median(each):.2f} times RocksDB")
+        print(f"get, {name:15} {statistics.median(times[1:]):6.2f} us", end="")
+        for other in (other for other in stores if not other.startswith(name.split()[0])):
+            each = [b / a for a, b in zip(times[1:], gets[other][1:], strict=True)]
+            print(f"  {statistics.median(each):5.2f} times {other}", end="")
+        print(f"  {size[name] / asked.records:6.1f} bytes a record")
+    print(f"get, oor zstd while writing {statistics.median(writing_gets):6.2f} us")
     kept, kept_by_clock = (
         statistics.median([b / a for a, b in zip(rates[x], rates[y], strict=True)])
         for x, y in (("alone", "beside"), ("clock", "clock beside"))
