@@ -68,6 +68,14 @@ class Job:
         return sum(table.meta.size for table in self.inputs)
 
     @property
+    def unpacked(self) -> float:
+        """How many bytes of keys and values a byte of the inputs' files stands for, 1 at the
+        least.
+        """
+        content = sum(table.meta.key_bytes + table.meta.value_bytes for table in self.inputs)
+        return max(1.0, content / self.size)
+
+    @property
     def rewrites(self) -> bool:
         """Whether anything is read and written."""
         return not self.moves and not self.drops

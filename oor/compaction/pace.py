@@ -1,7 +1,8 @@
 """How fast compaction may go: at full speed between bursts of writes, slower during one.
 
-While writers write, a running compaction gets BURST_RATE bytes a second, and more the further
-compaction is behind, up to no limit at all when writers are about to wait for it. When they have
+While writers write, a running compaction gets BURST_RATE bytes a second of what its inputs' blocks
+hold unpacked, for unpacking and packing is most of its work, and more the further compaction is
+behind, up to no limit at all when writers are about to wait for it. When they have
 been quiet for a moment it gets what `compaction_rate` allows, by default everything.
 """
 
@@ -17,7 +18,7 @@ from oor.compaction.progress import Running
 
 MIB = 1 << 20
 BURST_RATE: Final = 64 * MIB
-"""Bytes a second during a burst when compaction is not behind."""
+"""Bytes a second, unpacked, during a burst when compaction is not behind."""
 FULL_RATE: Final = 1024 * MIB
 """Where the rate is on its way to when writers are about to wait; then there is none."""
 QUIET_RATE: Final = 1 * MIB
@@ -79,15 +80,17 @@ class Pace:
             self._seen = (now, logged)
         return self._load
 
-    def rate(self) -> float:
-        """Bytes of input a second that a compaction may merge now; inf: as fast as it can."""
+    def rate(self, unpacked: float = 1.0) -> float:
+        """Bytes of input a second that a compaction may merge now, if each stands for so many
+        unpacked; inf: as fast as it can.
+        """
         pressure = self._pressure()
         if pressure >= 1.0:
             return math.inf
         if self.load() < QUIET_RATE:
             return self._rate_max
         rate: float = BURST_RATE * (FULL_RATE / BURST_RATE) ** max(0.0, pressure)
-        return min(self._rate_max, rate)
+        return min(self._rate_max, rate / unpacked)
 
     def turn(self, running: Running) -> int:
         """Wait until this compaction may go on; returns the bytes that it may merge then."""
@@ -96,7 +99,7 @@ class Pace:
                 if self.paused and not running.by_hand:
                     self._changed.wait()
                     continue
-                rate = self.rate()
+                rate = self.rate(running.unpacked)
                 owed = running.owed(self._clock(), rate)
                 if owed <= 0.0:
                     return SLICE_BYTES if rate == math.inf else SLICE_BYTES_SLOW

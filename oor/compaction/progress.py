@@ -43,6 +43,7 @@ class Running:
         self.bytes_read = 0
         self.bytes_written = 0
         self._bytes_total = job.size
+        self.unpacked = job.unpacked
         self._began = time.monotonic()
         self._paid_at: float | None = None
         self._paid = 0
