@@ -6,12 +6,13 @@ All get the same pairs in the same batches, in turns, so that all meet the same 
 take 16 MiB of memory for a memtable (oor counts 160 bytes a record for the objects and the dict,
 RocksDB the arena of its skip list), four of them in all, a block cache of 64 MiB, 10 filter bits a
 key, and a first level of 64 MiB; all log without a sync, use two background threads, and pack every
-level with zstd, but for "oor, L0 bare", which packs level 1 and below (the default of oor).
+level with zstd.
 
 Updates come at 80 % of what the slowest took. After them each gets a burst at 80 % of its own rate,
 from which the longest waits are. Write amplification is bytes written to tables for each byte of
 keys and values given; space is what the files of tables take for each live byte. Three figures in a
-row are those after the load, in the middle of the updates and behind them. With --kills a
+row are those after the load, in the middle of the updates and behind them; the mean and the most of
+space are of all their seconds, what compactions under way have written included. With --kills a
 store is grown to all the sets, a child that updates them is killed at random moments, and what the
 log takes and how long the next open needs is measured, instead of all that.
 """
@@ -29,7 +30,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import oor
@@ -85,10 +86,12 @@ def sets(count: int, seed: int) -> list[Pair]:
 class Oor:
     """oor, leveled."""
 
-    def __init__(self, path: str, name: str = "oor", **options: Any) -> None:
+    name = "oor"
+
+    def __init__(self, path: str) -> None:
         self.path = path
-        self.name = name
-        self._db = oor.open(path, **OPTIONS | options)
+        self._waited = {"flush": 0.0, "compaction": 0.0, "log": 0.0}
+        self._db = oor.open(path, **OPTIONS, on_stall=self._note_wait)
         self.get: Callable[[bytes], bytes | None] = self._db.get
         self.write: Callable[[list[Pair]], object] = self._db.write
 
@@ -105,9 +108,13 @@ class Oor:
         """What else there is to say."""
         stats = self._db.stats()
         return (
-            f"{stats.stall_seconds:.2f} s, {stats.flushes} flushes, {stats.compactions} jobs, "
+            " ".join(f"{reason} {seconds:.2f} s," for reason, seconds in self._waited.items())
+            + f" {stats.flushes} flushes, {stats.compactions} jobs, "
             f"log {stats.log.disk_bytes_max / MIB:.0f} MiB"
         )
+
+    def _note_wait(self, reason: str, seconds: float) -> None:
+        self._waited[reason] += seconds
 
     def close(self) -> None:
         """Let go of the files."""
@@ -197,6 +204,8 @@ class Life:
         self.rate = 0.0
         self.amplification: list[float] = []
         self.table_bytes: list[int] = []
+        self.table_bytes_sampled: list[int] = []
+        """At the end of each turn, whosever it was."""
 
     def give(self, pairs: list[Pair]) -> None:
         """Write some, batch by batch, as fast as it goes."""
@@ -273,6 +282,8 @@ def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> No
     for turn in range(turns):
         for each, feed in zip(lives, feeds, strict=True):
             each.give_at(feed, rate, 1.0, each.waits)
+            for seen in lives:
+                seen.table_bytes_sampled.append(table_bytes(seen.store.path))
         if turn == turns // 2:
             look()
     look()
@@ -285,7 +296,12 @@ def _waits(seconds: list[float]) -> str:
     return f"{share(seconds, 0.5) * 1e3:.2f} / {share(seconds, 0.999) * 1e3:.2f}"
 
 
-def _shares(sizes: list[int], live_bytes: int) -> str:
+def _mean_and_most(life: Life) -> list[float]:
+    sizes = life.table_bytes_sampled
+    return [statistics.mean(sizes), max(sizes)]
+
+
+def _shares(sizes: Sequence[float], live_bytes: int) -> str:
     return " / ".join(f"{size / live_bytes:.3f}" for size in sizes)
 
 
@@ -297,6 +313,7 @@ def report(lives: list[Life], live_bytes: int) -> None:
         ("ingest, records/s", lambda e: f"{e.rate:,.0f}"),
         ("write amplification", lambda e: " / ".join(f"{a:.2f}" for a in e.amplification)),
         ("space, tables / live", lambda e: _shares(e.table_bytes, live_bytes)),
+        ("space, mean / most", lambda e: _shares(_mean_and_most(e), live_bytes)),
         ("read p50, us", lambda e: " / ".join(f"{p:.1f}" for p, _ in e.reads)),
         ("read p99, us", lambda e: " / ".join(f"{p:.1f}" for _, p in e.reads)),
         ("updates p50/p99.9, ms", lambda e: _waits(e.waits)),
@@ -304,12 +321,12 @@ def report(lives: list[Life], live_bytes: int) -> None:
         ("longest write, ms", lambda e: f"{max(e.waits + e.burst) * 1e3:.1f}"),
         ("waits", lambda e: e.store.note()),
     ]
-    print(f"{'':26}" + "".join(f"{each.store.name:>44}" for each in lives))
+    print(f"{'':26}" + "".join(f"{each.store.name:>72}" for each in lives))
     for name, figure in rows:
-        print(f"{name:26}" + "".join(f"{figure(each):>44}" for each in lives), flush=True)
+        print(f"{name:26}" + "".join(f"{figure(each):>72}" for each in lives), flush=True)
     for each in lives:
         each.store.settle()
-    settled = "".join(f"{table_bytes(e.store.path) / live_bytes:>44.3f}" for e in lives)
+    settled = "".join(f"{table_bytes(e.store.path) / live_bytes:>72.3f}" for e in lives)
     print(f"{'space after a compaction':26}{settled}")
 
 
@@ -375,7 +392,6 @@ def main() -> None:
             return
         stores = [
             Oor(os.path.join(folder, "oor")),
-            Oor(os.path.join(folder, "bare"), "oor, L0 bare", compression=("none", "zstd")),
             RocksDB(os.path.join(folder, "rocksdb")),
         ]
         lives = [Life(store) for store in stores]

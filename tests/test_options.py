@@ -19,7 +19,7 @@ def test_defaults_are_within_their_own_bounds():
 @pytest.mark.parametrize("given", [
     {"durability": "always"}, {"sync_interval": 0}, {"segment_bytes": 4096}, {"tail_bytes": 4096},
     {"max_immutables": 0}, {"filter_bits": 65}, {"recovery": "hope"}, {"l0_trigger": 0},
-    {"l0_trigger": 50}, {"l0_slowdown": 30}, {"level_ratio": 1}, {"memtable": 5}, {"cache_bytes": -1},
+    {"l0_trigger": 50}, {"l0_slowdown": 40}, {"level_ratio": 1}, {"memtable": 5}, {"cache_bytes": -1},
 ])  # fmt: skip
 def test_a_value_out_of_bounds_or_an_unknown_name_is_refused_and_named(given):
     (name,) = given

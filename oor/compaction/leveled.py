@@ -31,6 +31,9 @@ from oor.version import Version
 L0_JOB_TABLES = 64
 """Tables that one job takes out of level 0 at the most, the oldest: a store that had another
 strategy may have thousands."""
+TOGETHER = 2
+"""How many times `l0_trigger` tables of level 0 are merged with each other at the least: the more
+at once, the fewer times a byte is written before it leaves level 0."""
 GATHERED = 4
 """Tables of a level that a compaction by hand gives to the next one at once."""
 
@@ -68,6 +71,7 @@ class Leveled(Strategy):
     def __init__(self, options: CompactionOptions) -> None:
         super().__init__(options)
         self._resume: dict[int, bytes] = {}
+        self._together = min(TOGETHER * options.l0_trigger, max(2, options.l0_slowdown - 1))
 
     def pick(self, version: Version, running: Sequence[Job] = ()) -> Job | None:
         """The compaction of the level that most exceeds its target; then tables of tombstones."""
@@ -93,8 +97,12 @@ class Leveled(Strategy):
         base = min(targets.base, first_deeper(version))
         within = _newest_of_a_size(level0)
         enough = self.options.l0_share * version.level_bytes(base)
-        if sum(table.meta.size for table in level0) < enough and len(within) >= 2:
-            # Too little to be worth rewriting the base level: merge them with each other.
+        # Too little is not worth rewriting the base level: it is merged with each other.
+        little = sum(table.meta.size for table in level0) < enough
+        many = len(level0) >= self.options.l0_slowdown
+        if little and not many and len(within) < self._together:
+            return None
+        if little and len(within) >= 2:
             job = merge(version, within, 0, 0, "small tables of level 0")
         else:
             oldest, reason = level0[-L0_JOB_TABLES:], "level 0 has enough tables"
@@ -131,10 +139,12 @@ class Leveled(Strategy):
         return None
 
     def pressure(self, version: Version) -> float:
-        """By level 0, from its trigger to where writers are slowed, or by a level's excess."""
+        """By level 0, from where its tables are merged with each other to where writers are slowed,
+        or by a level's excess.
+        """
         targets, options = Targets(version, self.options), self.options
-        room = max(1, options.l0_slowdown - options.l0_trigger)
-        level0 = (version.table_count(0) - options.l0_trigger) / room
+        room = max(1, options.l0_slowdown - self._together)
+        level0 = (version.table_count(0) - self._together) / room
         excess = max(targets.score(version, level) for level in range(1, LAST_LEVEL)) - 1.0
         return max(0.0, level0, min(0.9, excess / 4))
 
