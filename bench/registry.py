@@ -3,13 +3,13 @@
     python -m bench.registry [--objects N] [--issues N] [--rounds N] [--check-digits]
                              [--without-peers] [--cache MIB ...]
 
-Ingest: oor in `interval` mode, everything that it does included (checks of every column, digests,
-what is there already, indexes by newest set, name and designator, the record of the delivery). The
-others: `sgp4` reads the two lines, and (number, epoch) -> lines is written in batches of 1,000,
-logged and not synced; no index, no digest, no look whether a set is there. Check digits, which the
-parser of `sgp4` passes over, are checked by its own function with --check-digits. Rounds are
-interleaved; medians. Then questions to the store that oor made, warm, after a compaction, with
-the default cache and with one that holds a block of every object.
+Ingest: oor in `interval` mode as `oor ingest` opens a store, everything that it does included
+(checks of every column, digests, what is there already, indexes by newest set, name and designator,
+the record of the delivery). The others: `sgp4` reads the two lines, and (number, epoch) -> lines is
+written in batches of 1,000, logged and not synced; no index, no digest, no look whether a set is
+there. Check digits, which the parser of `sgp4` passes over, are checked by its own function with
+--check-digits. Rounds are interleaved; medians. Then questions to the store that oor made, warm,
+after a compaction, with the default cache and with one that holds a block of every object.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from sgp4.io import verify_checksum
 
 import oor
 from bench.stores import Store, installed
-from oor.registry import Registry, ingest
+from oor.registry import TAIL_BYTES, Registry, ingest
 from oor.registry.synthetic import SyntheticCatalogue
 
 BATCH = 1000
@@ -73,7 +73,7 @@ def write_all(store: Store, text: str, check_digits: bool = False) -> int:
 
 def into_oor(path: str, text: str) -> int:
     """Ingest the text; returns the sets."""
-    with oor.open(path, durability="interval") as db:
+    with oor.open(path, durability="interval", tail_bytes=TAIL_BYTES) as db:
         return ingest(db, [text]).read
 
 

@@ -13,7 +13,7 @@ import oor
 from oor.cli import exits
 from oor.cli.opening import tell_recovery
 from oor.cli.output import count, emit, json_option, note, size, store_argument
-from oor.registry import IngestReport
+from oor.registry import TAIL_BYTES, IngestReport
 from oor.registry import ingest as ingest_files
 
 
@@ -64,7 +64,7 @@ def ingest(
     kept beside it. What is no element set goes to DB.quarantine.jsonl, byte for byte, with the
     reason.
     """
-    with oor.open(db, durability=durability) as store:
+    with oor.open(db, durability=durability, tail_bytes=TAIL_BYTES) as store:
         tell_recovery(store)
         with _watched(store, files) as progress:
             report = ingest_files(

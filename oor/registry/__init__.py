@@ -3,7 +3,7 @@
 from oor.registry.delivery import Delivery
 from oor.registry.elset import ElementSet
 from oor.registry.formats import Format
-from oor.registry.ingest import ImbalanceError, StrictError, ingest
+from oor.registry.ingest import TAIL_BYTES, ImbalanceError, StrictError, ingest
 from oor.registry.parse import parse
 from oor.registry.registry import Registry
 from oor.registry.report import FileReport, IngestReport
@@ -12,6 +12,7 @@ from oor.registry.sources import InputError
 from oor.registry.tle_scan import Scanner
 
 __all__ = [
+    "TAIL_BYTES",
     "Delivery",
     "ElementSet",
     "FileReport",

@@ -31,6 +31,10 @@ from oor.registry.sources import Input, Stamp
 from oor.registry.store import Columns, Pairs, Store, joined
 from oor.registry.tle_scan import BATCH_SETS, Scanner
 
+TAIL_BYTES = 8 << 20
+"""The option `tail_bytes` for a store that takes millions of sets: with room for ten batches while
+the log is written, an ingest waits for it half as long as with the default."""
+
 
 class ImbalanceError(OorError):
     """What was read is not what was stored, there already or quarantined: a defect of oor."""
