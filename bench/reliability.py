@@ -29,20 +29,82 @@ def read(name: str) -> Any:
     return json.loads(path.read_text()) if path.exists() else None
 
 
-def numbers(content: Any, prefix: str = "") -> list[str]:
-    """The plain numbers of a report, by their names."""
-    found = []
-    for name, value in content.items():
-        label = f"{prefix}{name}".replace("_", " ")
-        if isinstance(value, bool | str | list) or value is None:
-            continue
-        found += numbers(value, f"{label} ") if isinstance(value, dict) else [f"{label} {value:,}"]
+def runs(name: str) -> list[dict[str, Any]]:
+    """The explorations of a file of figures."""
+    found: list[dict[str, Any]] = (read(name) or {"runs": []})["runs"]
     return found
 
 
+def _added(found: list[dict[str, Any]], name: str) -> dict[str, int]:
+    """The counts of one field, added up over explorations."""
+    total: dict[str, int] = {}
+    for run in found:
+        for key, count in run[name].items():
+            total[key] = total.get(key, 0) + count
+    return total
+
+
+def _listed(counts: dict[str, int], prefix: str = "") -> str:
+    return ", ".join(f"{prefix}{name.lower()} {count:,}" for name, count in counts.items())
+
+
 def crash_states() -> str:
-    content = read("crashlab")
-    return "not run here" if content is None else "; ".join(numbers(content)[:14])
+    found = [run for run in runs("crashlab") if not run.get("tears")]
+    if not found:
+        return "not run here"
+    raw = sum(_added(found, "states_raw").values())
+    seeds = ", ".join(str(run["seed"]) for run in found)
+    return (
+        f"{sum(run['states'] for run in found):,} distinct of {raw:,}: "
+        f"{_listed(_added(found, 'states_distinct'))}; crashes one after another: "
+        f"{_listed(_added(found, 'by_depth'), 'depth ')}; "
+        f"{sum(run['workloads'] for run in found):,} workloads, "
+        f"{sum(run['recoveries'] for run in found):,} recoveries; seeds {seeds}; "
+        f"{', '.join(sorted({run['profile'] for run in found}))}: "
+        f"**{sum(run['violations'] for run in found)} violations**"
+    )
+
+
+def other_file_systems() -> str:
+    found = [run for run in runs("crashlab-apart") if not run.get("tears")]
+    return "; ".join(
+        f"{run['profile']}: {run['states']:,} states, {run['violations']} violations"
+        for run in found
+    ) or "not run here"  # fmt: skip
+
+
+def torn_to_anything() -> str:
+    """What is no claim: a sector that is neither old nor new, and writes that harm others."""
+    what = {512: "a torn sector may be anything", 4096: "so may its block of 4 KiB (psow=0)"}
+    found = [run for run in runs("crashlab-apart") if run.get("tears")]
+    return "; ".join(
+        f"{what[run['tears']]}: {run['states']:,} states, {run['refusals']:,} refused as damage, "
+        f"**{run['violations'] - run['refusals']} silent**"
+        for run in found
+    ) or "not run here"  # fmt: skip
+
+
+def planted() -> str:
+    of = read("mutants")
+    if of is None:
+        return "not run here"
+    killed = [name for name, one in of.items() if one["killed_by"]]
+    hidden = {name: one["hidden"] for name, one in of.items() if not one["killed_by"]}
+    return f"{len(of)} built and executed, {len(killed)} killed; alive, and why: " + "; ".join(
+        f"{name}: {why}" for name, why in hidden.items()
+    )
+
+
+def fault_loops() -> str:
+    of = read("faults")
+    if of is None:
+        return "not run here"
+    every = "each call" if of["every"] == 1 else f"every {of['every']}th call"
+    return (
+        f"{every} of a workload with direct and with buffered writes, {len(of['profiles'])} ways "
+        f"to fail: {of['calls']:,} failed calls ({_listed(of['by_operation'])}), "
+        f"{of['states']:,} distinct states opened afterwards, **{of['violations']} violations**"
+    )
 
 
 def classes() -> str:
@@ -111,7 +173,11 @@ def branches() -> str:
 
 
 ROWS = (
-    ("Crash states, violations, mutants", "oor crashlab, make mutants", crash_states),
+    ("Crash states", "oor crashlab --figures", crash_states),
+    ("File systems that keep more order", "oor crashlab --profile", other_file_systems),
+    ("Not claimed: torn to anything", "oor crashlab --tears", torn_to_anything),
+    ("Planted durability bugs", "make mutants RECORD=1", planted),
+    ("Errors at every call", "make faults", fault_loops),
     ("Classes of bugs", "make classes, make red", classes),
     ("kill -9 with an oracle outside", "oor torture", kills),
     ("Fuzzing", "make fuzz RECORD=1", fuzzing),
@@ -143,6 +209,45 @@ def flips() -> list[str]:
     return lines
 
 
+def mutants() -> list[str]:
+    """Mutant, the smallest level that shows it, and the invariant that fails."""
+    of = read("mutants")
+    if of is None:
+        return []
+    lines = [
+        "", "Planted durability bugs (`make mutants`): the smallest level and workload at which "
+        "each is seen; one that is seen in the trace needs no crash.", "",
+        "| mutant | what it does | executed | killed by | level | workload |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]  # fmt: skip
+    for name, one in sorted(of.items(), key=lambda item: _mutant_order(item[0])):
+        lines.append(
+            f"| {name} | {one['what']} | {one['executed']:,} | {one['killed_by'] or 'alive'} | "
+            f"{one['level'].lower()} | {one['workload']} |"
+        )
+    return lines
+
+
+def _mutant_order(name: str) -> tuple[int, str]:
+    digits = "".join(letter for letter in name if letter.isdigit())
+    return int(digits), name
+
+
+def errors() -> list[str]:
+    """Way to fail, calls that met it, states that were opened afterwards."""
+    of = read("faults")
+    if of is None:
+        return []
+    lines = [
+        "", "Errors at every call (`make faults`):", "",
+        "| way to fail | calls | states | violations |", "| --- | --- | --- | --- |",
+    ]  # fmt: skip
+    return lines + [
+        f"| {name} | {one['calls']:,} | {one['states']:,} | {one['violations']} |"
+        for name, one in of["profiles"].items()
+    ]
+
+
 def red_proofs() -> list[str]:
     """Class, and the test that the planted bug turned red."""
     proofs = read("classes") or {}
@@ -156,7 +261,7 @@ def figures() -> str:
     """The part of the page between the marks."""
     lines = [BEGIN, "", "| what | command | figures |", "| --- | --- | --- |"]
     lines += [f"| {what} | `{command}` | {make()} |" for what, command, make in ROWS]
-    return "\n".join([*lines, *flips(), *red_proofs(), "", END])
+    return "\n".join([*lines, *flips(), *mutants(), *errors(), *red_proofs(), "", END])
 
 
 def page(text: str) -> str:

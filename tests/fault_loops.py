@@ -38,12 +38,13 @@ def loop(job: tuple[int, int]) -> FaultTally:
     return explorer.tally
 
 
-def figures(tallies: list[FaultTally]) -> dict[str, Any]:
+def figures(tallies: list[FaultTally], stride: int) -> dict[str, Any]:
     """The counts by profile and by operation."""
     by_op: Counter[str] = Counter()
     for tally in tallies:
         by_op += tally.by_op
     return {
+        "every": stride,
         "profiles": {
             kind.name: {
                 "calls": tally.calls[kind.name],
@@ -74,7 +75,7 @@ def main() -> int:
                   f"{len(tally.violations):>4} violations", flush=True)  # fmt: skip
             for violation in tally.violations[:3]:
                 print(f"    {violation}")
-    content = figures(tallies)
+    content = figures(tallies, arguments.stride)
     print(json.dumps({name: content[name] for name in ("calls", "states", "violations")}))
     if arguments.record:
         FIGURES.write_text(json.dumps(content, indent=1) + "\n")

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import itertools
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from typing import Any
 from oor import analysis, trace
 from oor.crashlab.explorer import Explorer, Plan
 from oor.crashlab.invariants import Violation
+from oor.crashlab.levels import Level
 from oor.crashlab.memory import MemoryDisk
 from oor.crashlab.recording import Recording
 from oor.crashlab.run import NeutralityError, Recorded, record
@@ -315,6 +317,8 @@ MUTANTS = (
 )  # fmt: skip
 """Those that need no change of the C half."""
 
+KEPT = "OOR_MUTANTS"
+"""The setting that names a file in which the table is kept."""
 MASKED = {
     "M12": "a recovery copies and syncs what it replays before it serves it (M24), and tables and "
     "manifest were synced before anything named them (M3 to M5)",
@@ -342,7 +346,8 @@ def run(mutant: Mutant, *, planted: bool, states: int = 1500) -> Verdict:
         explore(explorer, mutant)
         tally = explorer.finish()
     found = [v for v in tally.violations if v.invariant in mutant.killers]
-    first = found[0] if found else None
+    # The smallest level that shows it: a rule about the trace needs no crash at all.
+    first = min(found, key=lambda v: Level[v.level] if v.level else -1) if found else None
     return Verdict(
         executed[0], first.invariant if first else "", first.level if first else "", tally.states,
         tuple(sorted({v.invariant for v in tally.violations})),
@@ -370,12 +375,26 @@ def show(mutant: Mutant, verdict: Verdict) -> bool:
     """Print a line of the table; returns whether the mutant is as it should be."""
     hidden = mutant.name in MASKED
     level = verdict.level or ("trace" if verdict.killed_by else "")
+    if KEPT in os.environ:
+        keep(Path(os.environ[KEPT]), mutant, verdict, level)
     print(f"{mutant.name:<7}{mutant.what:<52}{verdict.executed:>9}  "
           f"{verdict.killed_by or 'ALIVE':<10}{level:<11}{mutant.workload} "
           f"({verdict.states} states; {' '.join(verdict.invariants)})", flush=True)  # fmt: skip
     if hidden and not verdict.killed_by:
         print(f"       hidden: {MASKED[mutant.name]}")
     return verdict.executed > 0 and (bool(verdict.killed_by) or hidden)
+
+
+def keep(path: Path, mutant: Mutant, verdict: Verdict, level: str) -> None:
+    """Add a line of the table to a file of figures."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
+    kept[mutant.name] = {
+        "what": mutant.what, "executed": verdict.executed, "killed_by": verdict.killed_by,
+        "level": level, "workload": mutant.workload, "states": verdict.states,
+        "also": [name for name in verdict.invariants if name != verdict.killed_by],
+        "hidden": MASKED.get(mutant.name, "") if not verdict.killed_by else "",
+    }  # fmt: skip
+    path.write_text(json.dumps(kept, indent=1) + "\n")
 
 
 def main() -> int:

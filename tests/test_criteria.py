@@ -7,6 +7,8 @@ from oor.commit import Commit
 from oor.demo import criteria, victim
 from oor.demo.criteria import CRITERIA, RECOVERY_LIMIT_MS, measure
 
+UNWATCHED = "it measures time"
+
 
 @pytest.fixture
 def outcome_of(tmp_path):

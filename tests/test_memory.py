@@ -23,6 +23,8 @@ path, records = sys.argv[1], int(sys.argv[2])
 MIB = 1 << 20
 memtable, immutables, cache = 16 * MIB, 2, 32 * MIB
 
+UNWATCHED = "it measures memory, and what is watched is kept"
+
 
 def memory(field):
     for line in open("/proc/self/status"):

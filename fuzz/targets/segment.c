@@ -114,7 +114,7 @@ static int64_t replay(const oor_tail *tail, uint64_t after_lsn, int salvage) {
     int64_t records = 0;
     uint64_t last = 0;
     while ((rc = oor_walscan_next(scan, 512, out, &chunk)) > 0) {
-        REQUIRE(out->size >= 6 && out->data[out->size - 1] == '.');
+        REQUIRE(out->size >= 2 && out->data[0] == '{' && out->data[out->size - 1] == '0');
         if (chunk.records) {
             REQUIRE(chunk.first_lsn > last && chunk.last_lsn >= chunk.first_lsn);
             REQUIRE(chunk.last_lsn > after_lsn);

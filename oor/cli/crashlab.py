@@ -38,6 +38,8 @@ from oor.crashlab.profiles import PROFILES, STRICT
     "--tears", type=click.Choice(["0", "512", "4096"]), default="0", show_default=True,
     help="What a torn write may leave: whole sectors, anything in one, anything in its block.",
 )  # fmt: skip
+@click.option("--violations", type=click.IntRange(1), default=20, show_default=True,
+              help="Stop after so many.")  # fmt: skip
 @click.option(
     "--replay", "replayed", type=click.Path(exists=True, dir_okay=False),
     help="Judge the state of a replay file again, and nothing else.",
@@ -56,6 +58,7 @@ def crashlab(
     processes: int | None,
     thorough: bool,
     tears: str,
+    violations: int,
     replayed: str | None,
     figures_path: str | None,
     as_json: bool,
@@ -77,6 +80,7 @@ def crashlab(
         per_workload=None if states is None else max(100, states // 50),
         processes=processes or len(os.sched_getaffinity(0)),
         longest=longest,
+        violations=violations,
     )
     tally, replays = explore_all(plan)
     content = report.figures(plan, tally)

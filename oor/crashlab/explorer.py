@@ -55,6 +55,8 @@ class Plan:
     """Sequences of up to so many macro-operations."""
     nested: int = 2
     """States of each workload whose recovery is cut off too."""
+    violations: int = VIOLATIONS_MAX
+    """It ends after so many; not more than VIOLATIONS_MAX of them are kept."""
     lies: int = 1
     """Ways in which the device lies at each of some points."""
 
@@ -124,7 +126,7 @@ class Explorer:
         """Whether the plan's states or seconds are used up, or enough is broken to be told."""
         plan = self.plan
         return (
-            self.tally.violation_count >= VIOLATIONS_MAX
+            self.tally.violation_count >= plan.violations
             or (plan.states is not None and len(self.seen) >= plan.states)
             or (plan.seconds is not None and time.monotonic() - self._began >= plan.seconds)
         )

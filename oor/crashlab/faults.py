@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import gc
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -236,8 +235,6 @@ class FaultExplorer:
         self.tally.by_op[recorded.events[at].op.name] += 1
         if kind.lies:
             forgive(recorded, at)
-        if self._disk.counts().files != before:
-            gc.collect()  # what raised may be part of a cycle
         if (left := self._disk.counts().files - before) > 0:
             explorer.note(Violation("I11", f"{left} descriptors stay open", name))
         self._check_rules(explorer, recorded, kind)

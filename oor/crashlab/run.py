@@ -7,6 +7,7 @@ store is noted in the history: what was given, what was promised, and when.
 from __future__ import annotations
 
 import contextlib
+import gc
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -193,6 +194,11 @@ def fixed_identity() -> Iterator[None]:
         recovery.new_database_id, flush.time_of_day = before
 
 
+def _kill_all(run: Run) -> None:
+    while run.stores:
+        kill(run.stores.pop().db)
+
+
 def record(
     disk: MemoryDisk,
     workload: Workload,
@@ -222,7 +228,8 @@ def record(
             failed = error
         finally:
             recording.heal()
-            for store in run.stores:
-                kill(store.db)
+            _kill_all(run)
+    if fault is not None:
+        gc.collect()  # what raised may hold descriptors in a cycle; they go now, not later
     promises = history.promises(recording.events)
     return Recorded(name, recording, history, run.options, promises, history.lengths(), failed)
