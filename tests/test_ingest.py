@@ -202,9 +202,14 @@ def test_a_quarantine_file_that_cannot_be_written_stops_the_run(db, files, tmp_p
         ingest(db, files(BAD), quarantine=tmp_path / "absent" / "rejects.jsonl")
 
 
+PACKED = (b"\x1f\x8b", b"\xfd7zXZ\0", b"PK\x03\x04", b"PK\x05\x06", b"\x28\xb5\x2f\xfd")
+"""What packed inputs begin with: gzip, xz, zip, zstd."""
+
+
 @given(
     st.lists(
-        st.one_of(st.sampled_from([GOOD, BAD, ORPHAN, b"\n", b"x\n"]), st.binary()), max_size=8
+        st.one_of(st.sampled_from([GOOD, BAD, ORPHAN, b"\n", b"x\n", *PACKED]), st.binary()),
+        max_size=8,
     )
 )
 @settings(
@@ -218,7 +223,7 @@ def test_any_input_balances_and_every_byte_is_stored_or_quarantined_or_blank(tmp
     db = FakeDB()
     report = ingest(db, [path], batch_sets=2, quarantine=rejects)
     assert_balanced(report)
-    if data.startswith((b"\x1f\x8b", b"\xfd7zXZ\0")):
+    if data.startswith(PACKED):
         assert report.failures
         return
     sets, _ = split(parse(data))

@@ -178,7 +178,7 @@ class _Opened:
         if head.startswith(_GZIP_MAGIC):
             return _Lenient(gzip.GzipFile(fileobj=joined, mode="rb"))
         if head.startswith(_ZIP_MAGICS):
-            raise OSError("a zip archive is read from a file, and not from a pipe or an archive")
+            raise OSError("a zip archive with no readable directory, or in a pipe or an archive")
         if head.startswith(_XZ_MAGIC):
             return _Lenient(_XzStream(joined))
         if head.startswith(zstd.MAGIC):
