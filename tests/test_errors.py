@@ -79,6 +79,7 @@ OF_THE_LANGUAGE = {
     "AttributeError": "a name that is not there",
     "StopIteration": "the end of an iterator",
     "AssertionError": "a bug of the package",
+    "ImportError": "this Python is none that the package works with",
     "SystemExit": "the end of a command",
 }
 NEVER_SEEN = {
