@@ -13,7 +13,7 @@ from oor.iterator import AT_ONCE, HAS_START, HAS_STOP, REVERSE, TUPLES, Scan, re
 from oor.memtable import ABSENT, Absent
 from oor.native import lib
 from oor.pins import Moment, Pin, Pins
-from oor.reads import Lookup, Reads, look_up_into, look_up_many
+from oor.reads import Lookup, Reads, look_up_into, look_up_many, range_bounds
 from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, scan_one
 from oor.snapshot import Snapshot, View
 from oor.version import DELETED
@@ -96,10 +96,12 @@ class Handle(Reads):
     ) -> Scan:
         """See `Reads.scan`. Up to 512 pairs of tables alone are read before it returns."""
         pins = self._pins
-        if limit is not None and 0 < limit <= AT_ONCE and prefix is None and not pins.sites:
+        if limit is not None and 0 < limit <= AT_ONCE and not pins.sites:
             view = self._state.view
             active = view.active
             if not active.data and not view.immutables:
+                if prefix is not None:
+                    start, stop = range_bounds(start, stop, prefix)
                 flags = _DOWN if reverse else TUPLES
                 low = high = b""
                 if start is not None:

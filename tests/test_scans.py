@@ -20,7 +20,7 @@ from oor.errors import ClosedError, LimitError
 from oor.iterator import Walk, scan
 from oor.memtable import Memtable
 from oor.pins import Moment
-from oor.short_scans import first_pair
+from oor.short_scans import ShortScan, first_pair
 
 KEYS = st.one_of(st.binary(max_size=2), st.sampled_from([b"k%03d" % i for i in range(200)]))
 RUNS = st.dictionaries(KEYS, st.one_of(st.none(), st.binary(max_size=8)), max_size=40)
@@ -208,6 +208,19 @@ def test_a_short_scan_has_its_pairs_in_hand_whatever_becomes_of_the_store(tmp_pa
     assert list(walk) == wanted[1:]
     with pytest.raises(ClosedError, match="the store is closed"):
         walk.seek(b"150")
+
+
+def test_a_short_scan_over_a_prefix_ends_with_it(db):
+    pairs = {b"%03d" % i: b"v" for i in range(300)}
+    db.write(pairs)
+    db.flush()
+    for prefix, reverse in ((b"12", False), (b"12", True), (b"", True), (b"\xff", False)):
+        walk = db.scan(prefix=prefix, reverse=reverse, limit=50)
+        assert isinstance(walk, ShortScan)
+        some = {key: value for key, value in pairs.items() if key.startswith(prefix)}
+        assert list(walk) == inside(some, None, None, reverse)[:50]
+    with pytest.raises(TypeError):
+        db.scan(b"1", prefix=b"1", limit=5)
 
 
 def test_a_short_scan_seeks_in_the_view_that_it_was_made_of(db):
