@@ -63,10 +63,10 @@ def test_no_file_system_of_the_net_leaves_a_state_that_breaks_an_invariant(disk,
     ("name", "tears", "holds"),
     [("mixed-padded", 512, True), ("mixed", 512, False), ("mixed-padded", 4096, False)],
 )
-def test_a_torn_sector_of_anything_costs_a_padded_log_nothing_and_is_never_silent(
+def test_a_torn_sector_of_anything_costs_a_padded_log_nothing_and_others_are_seen_to_lose(
     disk, name, tears, holds
 ):
-    """What the page lists apart: without whole sectors, or beside them, only a refusal is sure."""
+    """What the page lists apart: it is no claim where a torn sector is neither old nor new."""
     bounds = replace(QUICK, tears=tears)
     plan = Plan(seed=1, per_workload=400, nested=0, levels=(Level.TORN,), bounds=bounds)
     explorer = Explorer(disk, plan)
@@ -74,7 +74,7 @@ def test_a_torn_sector_of_anything_costs_a_padded_log_nothing_and_is_never_silen
     explorer.explore(name, workload, options)
     tally = explorer.finish()
     assert (not tally.violations) == holds, tally.violations
-    assert all("CorruptionError" in found.text for found in tally.violations)
+    assert {found.invariant for found in tally.violations} <= {"I2", "I9", "I12"}
 
 
 def test_a_file_system_that_keeps_order_leaves_fewer_states(disk):
