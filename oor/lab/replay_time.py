@@ -143,6 +143,7 @@ def _copy(source: str, target: str) -> None:
         with native.File(os.path.join(target, name), native.WRITE | native.CREATE) as file:
             file.write(data, 0)
             file.sync()
+    native.sync_dir(target)
 
 
 def _remove(folder: str) -> None:
