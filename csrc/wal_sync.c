@@ -16,7 +16,7 @@ static void deadline_after(struct timespec *out, int64_t timeout_us) {
 
 /* How long who is to lead a sync waits for company.  Without an option that says so: for those whom
  * the last sync served and who, if they do nothing but commit, are back before long; no longer than
- * a sync takes, and after waits in vain not each time.  Those who come back one by one while a
+ * two syncs take, and after waits in vain not each time.  Those who come back one by one while a
  * device works would else form two groups of half the size. */
 static uint64_t patience_us(oor_wal *wal) {
     if (wal->options.commit_delay_us) return wal->options.commit_delay_us;
@@ -26,7 +26,7 @@ static uint64_t patience_us(oor_wal *wal) {
         wal->returning = 0;
         return 0;
     }
-    return wal->drain_us < GATHER_US_MAX ? wal->drain_us : GATHER_US_MAX;
+    return 2 * wal->drain_us < GATHER_US_MAX ? 2 * wal->drain_us : GATHER_US_MAX;
 }
 
 /* Waits for company, or until somebody else has made `lsn` durable.  Those who come meanwhile wait

@@ -38,7 +38,7 @@ class Options:
     """`interval`: the longest that a logged write waits for the sync that makes it durable."""
     commit_delay: float = 0.0
     """How long the writer that leads a sync waits for others to share it. 0: only for those whom
-    the last sync served, and no longer than a sync takes."""
+    the last sync served, and no longer than two syncs take."""
     max_unsynced_bytes: int = 0
     """Log that may be logged and not durable at any time, whatever the mode: writers wait for a
     sync before there is more, and a batch that is larger is durable when its write returns. 0: no
