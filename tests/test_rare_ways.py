@@ -14,7 +14,6 @@ from support.recording import Op, Recording
 
 import oor
 from oor.manifest import Manifest, ManifestState, _crc, encode_line, read_manifest
-from oor.native import check, lib
 from oor.recovery import recover
 from oor.version import VersionEdit
 
@@ -190,13 +189,3 @@ def test_a_tail_that_was_cut_off_or_is_foreign_is_an_empty_one(path, size):
     write(tail, read(tail)[:size] if size < 4096 else b"x" * len(read(tail)))
     with oor.open(path, **ROOMY) as db:
         assert content(db) == {b"durable": b"1"}
-
-
-def test_more_waiting_commits_than_there_was_room_for_keep_their_order(path):
-    with oor.open(path, **ROOMY) as db:
-        wal = db._state.wal
-        lib.oor_wal_drop(wal, 0)
-        for token in range(1, 200):
-            check(lib.oor_wal_enqueue(wal, token, token, token))
-        lib.oor_wal_drop(wal, 199)
-        db.put(b"a", b"1")
