@@ -13,6 +13,8 @@ from oor.cli import exits
 from oor.cli.app import run as run_command
 from oor.lab import aries, checkpoints, crash_compaction, frame, fsync_cost, replay_time
 
+UNWATCHED = "the labs remove whole stores that they made"
+
 
 def test_each_flipped_bit_of_a_promised_frame_is_refused_and_of_the_last_one_ends_the_log(tmp_path):
     found = frame.run(str(tmp_path))

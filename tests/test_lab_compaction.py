@@ -12,6 +12,8 @@ from oor.cli.app import run as run_command
 from oor.lab import crash_compaction, replay_time
 from oor.lab.replay_time import Replay, ReplayTime
 
+UNWATCHED = "the labs remove whole stores that they made"
+
 
 @pytest.fixture(scope="module")
 def crashed(tmp_path_factory):
