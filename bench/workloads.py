@@ -155,6 +155,10 @@ class Workload:
         assert self.make is not None
         path = os.path.join(directory, "store")
         store = loaded(kind, path, data) if self.settled else kind(path, self.durable)
+        if self.settled:
+            # Rounds are of a store that has been read from: each cache holds what it has room for.
+            for _ in store.scan():
+                pass
         return StoreSession(store, self.make, data, self.operations(data))
 
 
