@@ -664,8 +664,9 @@ enum oor_merge_step {
  * returns an oor_merge_step. */
 int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out);
 /* The first `pairs` pairs of a walk without newer pairs, in one call; 1 where the list needed more
- * room and `out` has moved, else 0.  With `group` it ends before the first pair that does not share
- * the first `group` bytes, at most OOR_GROUP_MAX, of its key with the first pair. */
+ * room, so that `out` is larger and may lie elsewhere, else 0.  With `group` it ends before the
+ * first pair that does not share the first `group` bytes, at most OOR_GROUP_MAX, of its key with
+ * the first pair. */
 enum { OOR_GROUP_MAX = 255 };
 int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
                      const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,

@@ -48,14 +48,15 @@ int oor_version_scan(const oor_version *version, const char *start, size_t start
                      uint32_t group, oor_buffer *out) {
     if (group > OOR_GROUP_MAX)
         return oor_fail(OOR_E_LIMIT, NULL, "groups of keys with %u bytes in common", group);
-    const uint8_t *before = out->data;
+    size_t capacity = out->capacity;
     oor_merge merge;
     int rc = oor_merge_begin(&merge, version, (const uint8_t *)start, start_size,
                              (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
     if (rc < 0) return rc;
     rc = walk_to_list(&merge, pairs, group, out);
     oor_merge_end(&merge);
-    return rc < 0 ? rc : out->data != before;
+    /* Memory that grew may lie where it lay. */
+    return rc < 0 ? rc : out->capacity != capacity;
 }
 
 int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {

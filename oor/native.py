@@ -118,10 +118,10 @@ class Buffer:
         self.raw = owned(lib.oor_buffer_new(), lib.oor_buffer_free)
         self.capacity = 0
         self.room: Any = None
-        """All of the memory, where it was at the last `moved`."""
+        """All of the memory, as it was at the last `moved`."""
 
     def moved(self) -> None:
-        """Look where the memory is now and how much: C says when it has moved."""
+        """Look where the memory is now and how much: C says when it has grown."""
         self.capacity = self.raw.capacity
         self.room = ffi.buffer(self.raw.data, self.capacity)
 

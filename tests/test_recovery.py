@@ -339,7 +339,8 @@ def test_failed_opens_leave_no_descriptor_and_no_thread_behind(path, tmp_path, i
             shutil.rmtree(twin, ignore_errors=True)
     gc.collect()
     assert (len(os.listdir("/proc/self/fd")), threading.active_count()) == before
-    assert len(os.listdir("/proc/self/task")) == tasks
+    # A thread that has ended may still have been listed at first.
+    assert len(os.listdir("/proc/self/task")) <= tasks
 
 
 def test_a_dry_plan_changes_nothing(path):
