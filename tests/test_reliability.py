@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import tomllib
+
+from coverage_check import LISTED, ROOT
 
 from bench import flip, reliability
 
@@ -27,3 +30,10 @@ def test_one_flipped_byte_in_the_middle_of_a_log_of_2000_puts_is_refused_with_it
     found = flip.examine("oor, without its tail", str(tmp_path))
     assert "first lsn" in found["refused"] and "last lsn 1999" in found["refused"]
     assert flip.examine("oor", str(tmp_path)) == {"opened": flip.COUNT}
+
+
+def test_each_branch_that_no_test_takes_is_a_line_of_its_file_and_has_a_reason():
+    for file, reasons in tomllib.loads(LISTED.read_text()).items():
+        lines = {line.strip() for line in (ROOT / file).read_text().splitlines()}
+        for reason, texts in reasons.items():
+            assert reason and set(texts) <= lines, (file, set(texts) - lines)
