@@ -55,7 +55,7 @@ def crash_states() -> str:
     raw = sum(_added(found, "states_raw").values())
     seeds = ", ".join(str(run["seed"]) for run in found)
     return (
-        f"{sum(run['states'] for run in found):,} distinct of {raw:,}: "
+        f"{raw:,} states, {sum(run['states'] for run in found):,} of them distinct in their run: "
         f"{_listed(_added(found, 'states_distinct'))}; crashes one after another: "
         f"{_listed(_added(found, 'by_depth'), 'depth ')}; "
         f"{sum(run['workloads'] for run in found):,} workloads, "
