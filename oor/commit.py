@@ -265,7 +265,7 @@ class Commit:
             if first < 0:
                 first = self._commit_late(first, commit, arguments, token, found)
             if words[0]:
-                self._publish(words)
+                self._publish(found, words)
             self._found.append((found, words))
         finally:
             if token in self._waiting:
@@ -322,20 +322,23 @@ class Commit:
         With `wait` False WouldStallError, as in `log`.
         """
         found, words = _new_found()
-        more = True
         # What becomes durable after the last look is published by those who wait for it.
+        more = True
         while more:
             lib.oor_wal_peek_durable(self._wal, found)
-            more = bool(words[0]) and self._publish(words, wait)
+            more = bool(words[0]) and self._publish(found, words, wait)
 
-    def _publish(self, words: Any, wait: bool = True) -> bool:
-        """Apply the frames that an oor_wal_durables holds; whether there may be more of them."""
-        count = words[0]
-        numbers = ffi.unpack(words, 1 + 3 * count)
+    def _publish(self, found: Any, words: Any, wait: bool = True) -> bool:
+        """Apply the first frames of the queue that are durable; whether there may be more."""
         waiting = self._waiting
-        last = 0
+        last = count = 0
         try:
             with self._lock if wait else self._patient_lock:
+                # Only now: a mutation that need not wait is logged and then put into the queue by
+                # whoever holds the lock, and a frame behind it may be durable in between.
+                lib.oor_wal_peek_durable(self._wal, found)
+                count = words[0]
+                numbers = ffi.unpack(words, 1 + 3 * count)
                 for at in range(1, 3 * count, 3):
                     token = numbers[at + 2]
                     entry = waiting.get(token)

@@ -18,6 +18,7 @@ from support.engine import TINY, content, kill, scratch
 from support.recording import Op, Recording
 
 import oor
+import oor.commit
 from oor.crashlab.rules import failed_syncs_are_final
 from oor.log import SegmentScan, Tail
 from oor.memtable import Memtable
@@ -416,3 +417,52 @@ def test_an_interrupt_at_any_line_of_a_write_leaves_log_and_memtable_the_same(na
         kill(db)
         with oor.open(f"{folder}/store", **TINY) as db:
             assert content(db) == found
+
+
+@pytest.mark.parametrize("is_batch", [False, True], ids=["put", "write"])
+def test_what_waits_for_no_sync_is_applied_before_what_was_logged_behind_it(
+    path, monkeypatch, is_batch
+):
+    """The one behind it becomes durable, and is about to be published, before the first one stands
+    in the queue.
+    """
+    with oor.open(path, **ROOMY) as db:
+        behind = threading.Thread(
+            target=db.put, args=(b"behind", b"2"), kwargs={"durability": "sync"}
+        )
+
+        def logged_then_passed(append):
+            def body(*arguments):
+                lsn = append(*arguments)
+                if behind.ident is None:
+                    behind.start()
+                    db._state.log.wait(lsn)
+                    while db._state.log.next_lsn() <= lsn + 1:
+                        pass
+                    db._state.log.wait(lsn + 1)
+                return lsn
+
+            return body
+
+        if is_batch:
+            lib = oor.commit.lib
+            monkeypatch.setattr(
+                "oor.commit.lib", Instead(lib, logged_then_passed(lib.oor_wal_append))
+            )
+            db.write({b"first": b"1"}, durability="os")
+        else:
+            monkeypatch.setattr("oor.commit._put", logged_then_passed(oor.commit._put))
+            db._commit.put(b"first", b"1", "os")
+        behind.join()
+        assert content(db) == {b"first": b"1", b"behind": b"2"}
+
+
+class Instead:
+    """The C half with another append."""
+
+    def __init__(self, lib, append):
+        self._lib = lib
+        self.oor_wal_append = append
+
+    def __getattr__(self, name):
+        return getattr(self._lib, name)
