@@ -350,9 +350,9 @@ static int is_large(const oor_wal *wal, const batch *b, uint64_t need) {
  * copy, since nobody else would share its sync or have to wait behind it. */
 static int is_alone(const oor_wal *wal, const batch *b, uint64_t need) {
     const oor_wal_half *half = &wal->half[wal->active];
-    return b->token && need >= STRAIGHT_SIZE && !wal->draining && !wal->exclusive &&
-           !wal->sleepers && half->used == half->drained && !wal->half[!wal->active].file &&
-           pthread_equal(wal->last_appender, pthread_self());
+    return b->flags & OOR_APPEND_WAITS && need >= STRAIGHT_SIZE && !wal->draining &&
+           !wal->exclusive && !wal->sleepers && half->used == half->drained &&
+           !wal->half[!wal->active].file && pthread_equal(wal->last_appender, pthread_self());
 }
 
 static int log_batch(oor_wal *wal, const batch *b, uint64_t need) {

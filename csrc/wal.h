@@ -167,6 +167,10 @@ int oor_wal_queue_reserve(oor_wal *wal);
 void oor_wal_queue_add(oor_wal *wal, const oor_wal_waiting *waiting);
 void oor_wal_find_durable(const oor_wal *wal, oor_wal_durables *out);
 
+/* A flag of an append beside those of oor.h: its caller holds no lock and waits for the device in
+ * this very call. */
+#define OOR_APPEND_WAITS (1U << 31)
+
 /* wal.c: as oor_wal_put, with the token of a caller who waits; 0: none does. */
 int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                        uint32_t value_size, uint32_t flags, uint64_t token);

@@ -38,8 +38,8 @@ static int64_t finish(oor_wal *wal, int64_t first_lsn, uint64_t count, oor_wal_d
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                        uint32_t value_size, uint64_t token, oor_wal_durables *durables) {
     assert(token);
-    return finish(wal, oor_wal_put_as(wal, key, key_size, value, value_size, 0, token), 1,
-                  durables);
+    int64_t first = oor_wal_put_as(wal, key, key_size, value, value_size, OOR_APPEND_WAITS, token);
+    return finish(wal, first, 1, durables);
 }
 
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
@@ -47,10 +47,9 @@ int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys
                                const uint32_t *value_sizes, uint32_t flags, uint64_t token,
                                oor_wal_durables *durables) {
     assert(token);
-    return finish(wal,
-                  oor_wal_append(wal, count, keys, keys_size, key_sizes, values, values_size,
-                                 value_sizes, flags, token),
-                  count, durables);
+    int64_t first = oor_wal_append(wal, count, keys, keys_size, key_sizes, values, values_size,
+                                   value_sizes, flags | OOR_APPEND_WAITS, token);
+    return finish(wal, first, count, durables);
 }
 
 /* ---- the queue ------------------------------------------------------------------------------- */

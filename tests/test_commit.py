@@ -22,6 +22,7 @@ import oor.commit
 from oor.crashlab.rules import failed_syncs_are_final
 from oor.log import SegmentScan, Tail
 from oor.memtable import Memtable
+from oor.native import Columns
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20, "segment_bytes": 1 << 20, "tail_bytes": 64 << 10}
 
@@ -455,6 +456,19 @@ def test_what_waits_for_no_sync_is_applied_before_what_was_logged_behind_it(
             db._commit.put(b"first", b"1", "os")
         behind.join()
         assert content(db) == {b"first": b"1", b"behind": b"2"}
+
+
+def test_a_batch_that_is_only_logged_never_waits_for_the_device(path):
+    """However large: its caller may be an event loop, and holds the commit lock."""
+    options = TINY | {"segment_bytes": 4 << 20, "tail_bytes": 1 << 20, "memtable_bytes": 1 << 20}
+    with oor.open(path, **options) as db:
+        db.put(b"first", b"", durability="sync")
+        pairs = {b"large": bytes(300 << 10)}
+        columns = Columns(list(pairs), list(pairs.values()))
+        lsn, mode = db._commit.log(columns, pairs, oor.Durability.SYNC, wait=False)
+        assert mode is oor.Durability.SYNC and db.durable_lsn < lsn
+        db._commit.make_durable(lsn)
+        assert db.durable_lsn == lsn and db.get(b"large") == pairs[b"large"]
 
 
 class Instead:
