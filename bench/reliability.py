@@ -54,12 +54,14 @@ def crash_states() -> str:
         return "not run here"
     raw = sum(_added(found, "states_raw").values())
     seeds = ", ".join(str(run["seed"]) for run in found)
+    engines = "; ".join(sorted({run["commit"] for run in found if run["commit"]}))
     return (
         f"{raw:,} states, {sum(run['states'] for run in found):,} of them distinct in their run: "
         f"{_listed(_added(found, 'states_distinct'))}; crashes one after another: "
         f"{_listed(_added(found, 'by_depth'), 'depth ')}; "
         f"{sum(run['workloads'] for run in found):,} workloads, "
         f"{sum(run['recoveries'] for run in found):,} recoveries; seeds {seeds}; "
+        f"engine: {engines or 'unknown'}; "
         f"{', '.join(sorted({run['profile'] for run in found}))}: "
         f"**{sum(run['violations'] for run in found)} violations**"
     )

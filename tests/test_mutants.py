@@ -11,12 +11,8 @@ from mutants import MASKED, MUTANTS, run
 
 from oor import _native
 
+UNWATCHED = "what is planted here breaks the rules of order on purpose"
 PLANNED = {f"M{n}" for n in range(1, 25)}
-
-
-@pytest.fixture(autouse=True)
-def rules_of_order():
-    """Off: what is planted here breaks them on purpose."""
 
 
 @functools.cache

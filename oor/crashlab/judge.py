@@ -85,7 +85,7 @@ class Judge:
         self, recorded: Recorded, image: Image, outcome: Outcome, promise: Promise
     ) -> tuple[str, str] | None:
         given = max(recorded.history.lsns[: promise.acked], default=0)
-        on_disk = highest_lsn(image.files)
+        on_disk = self._stands(image)
         if outcome.next_lsn <= max(given, on_disk):
             return "I7", f"LSN {outcome.next_lsn} is given again: {given} were, {on_disk} is there"
         if outcome.left_open:
@@ -96,6 +96,10 @@ class Judge:
         if image.digest[0] % self._closely_every == 0:
             return self._closely(recorded, image, outcome)
         return None
+
+    def _stands(self, image: Image) -> int:
+        """The highest LSN that stands in a frame and must not be given again."""
+        return highest_lsn(image.files)
 
     # ---- opening ----
 

@@ -1,8 +1,9 @@
 """I13 and I14 hold in every test: what goes through the door is followed, and judged at its end.
 
-A module with UNWATCHED says why it is not. A test that records the disk itself, or has one in memory, ends the watch; what it records with all
-bytes is judged instead, unless a sync lied in it. OOR_WATCH=0 watches nothing; OOR_WATCH=FILE writes
-there what was watched: test, how many promises and releases were looked at, and why no more.
+A module with UNWATCHED says why it is not. A test that records the disk itself, or has one in
+memory, ends the watch; what it records with all bytes is judged instead, unless a sync lied in it.
+OOR_WATCH=0 watches nothing; OOR_WATCH=FILE writes there what was watched: test, how many promises
+and releases were looked at, and why no more.
 """
 
 from __future__ import annotations
