@@ -91,9 +91,10 @@ bench: $(VENV)/bench-tools
 	@$(BIN)/python -m bench.compare --quick
 
 .PHONY: bench-history bench-peers
-# oor beside its peers, appended to bench/history.jsonl, with docs/performance.md: four minutes.
+# oor beside its peers, appended to bench/history.jsonl, with docs/performance.md: ten minutes.
+# 200,000 records: fewer lie in the caches of a core whole, and reads of them say little of a store.
 bench-history: $(VENV)/bench-tools
-	@$(BIN)/python -m bench.compare --quick --rounds $(or $(ROUNDS),7) --json build/peers.json \
+	@$(BIN)/python -m bench.compare --rounds $(or $(ROUNDS),7) --json build/peers.json \
 	  --markdown docs/performance.md
 	@$(BIN)/python -m bench.history build/peers.json
 

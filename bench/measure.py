@@ -18,6 +18,8 @@ from bench.stores import Store
 from bench.workloads import Data, Workload, loaded
 
 WARM_ROUNDS = 1
+IMAGES = "settled"
+"""Where in the directory of a run the settled stores lie that its workloads copy."""
 PAUSE_SECONDS = 0.06
 """After a round of logged writes: a store that syncs behind the writer's back does it in this
 pause, and not in its neighbour's round."""
@@ -83,7 +85,8 @@ def run(
         for kind in kinds:
             own = os.path.join(room, kind.name)
             os.mkdir(own)
-            sessions[kind.name] = workload.open(kind, own, data)
+            images = os.path.join(directory, IMAGES)
+            sessions[kind.name] = workload.open(kind, own, data, images)
             stack.callback(sessions[kind.name].close)
         gc.collect()
         gc.freeze()

@@ -77,10 +77,7 @@ class RecoverSession(Session):
         self.close()
         shutil.rmtree(self._copy, ignore_errors=True)
         shutil.copytree(self._image, self._copy)
-        for path in [*Path(self._copy).iterdir(), Path(self._copy)]:
-            fd = os.open(path, os.O_RDONLY)
-            os.fsync(fd)
-            os.close(fd)
+        sync_files(self._copy)
         return self._open
 
     def _open(self) -> None:
@@ -148,13 +145,21 @@ class Workload:
         """Whether it says anything about that store."""
         return (kind.replays or not self.only_log) and (kind.merges or not self.only_tables)
 
-    def open(self, kind: type[Store], directory: str, data: Data) -> Session:
-        """A session in an empty directory of its own."""
+    def open(
+        self, kind: type[Store], directory: str, data: Data, images: str | None = None
+    ) -> Session:
+        """A session in an empty directory of its own.
+
+        `images` is a directory in which a settled store of each kind is kept, to be copied.
+        """
         if self.own is not None:
             return self.own(kind, directory, data)
         assert self.make is not None
         path = os.path.join(directory, "store")
-        store = loaded(kind, path, data) if self.settled else kind(path, self.durable)
+        if self.settled and images is not None:
+            store = copied(kind, path, data, images)
+        else:
+            store = loaded(kind, path, data) if self.settled else kind(path, self.durable)
         if self.settled:
             # Rounds are of a store that has been read from: each cache holds what it has room for.
             for _ in store.scan():
@@ -170,6 +175,25 @@ def loaded(kind: type[Store], path: str, data: Data) -> Store:
     store.settle()
     store.close()
     return kind(path, False)
+
+
+def copied(kind: type[Store], path: str, data: Data, images: str) -> Store:
+    """The same, copied from what is kept in `images`; the first of each kind is made there."""
+    image = os.path.join(images, kind.name)
+    if not os.path.exists(image):
+        os.makedirs(images, exist_ok=True)
+        loaded(kind, image, data).close()
+    shutil.copytree(image, path)
+    sync_files(path)
+    return kind(path, False)
+
+
+def sync_files(directory: str) -> None:
+    """Have the files of a directory on the device, so that no round pays for a copy."""
+    for path in [*Path(directory).iterdir(), Path(directory)]:
+        fd = os.open(path, os.O_RDONLY)
+        os.fsync(fd)
+        os.close(fd)
 
 
 def _part(items: Sequence[Pair], number: int, count: int) -> Sequence[Pair]:

@@ -155,3 +155,13 @@ def test_the_tables_that_are_merged_lie_side_by_side_before(tmp_path, data):
     levels = session._store._db.stats().levels
     assert levels[0].tables == 0 and sum(level.entries for level in levels) == 30_000
     session.close()
+
+
+@pytest.mark.parametrize("kind", stores.installed(), ids=lambda kind: kind.name)
+def test_a_copy_of_a_settled_store_is_settled_and_the_image_is_never_written(kind, tmp_path):
+    few = workloads.Data(1000)
+    for number in range(2):
+        store = workloads.copied(kind, str(tmp_path / str(number)), few, str(tmp_path / "images"))
+        assert [pair[1] for pair in store.scan()] == [value for _, value in few.pairs]
+        store.put(workloads.key_of(1), b"new")
+        store.close()
