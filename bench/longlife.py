@@ -2,19 +2,24 @@
 
     python -m bench.longlife [--quick] [--sets N] [--seconds S] [--kills N]
 
-All get the same pairs in the same batches, in turns, so that all meet the same machine. Each may
-take 16 MiB of memory for a memtable (oor counts 160 bytes a record for the objects and the dict,
-RocksDB the arena of its skip list), four of them in all, a block cache of 64 MiB, 10 filter bits a
-key, and a first level of 64 MiB; all log without a sync, use two background threads, and pack every
-level with zstd.
+All get the same pairs in the same batches of 1000, each in the fastest way that it has for pairs
+that a host has in hand: oor as columns (`DB.write_columns`, the joining counted; `DB.write` of the
+same lists stands beside it), RocksDB as a WriteBatch. Each may take 16 MiB of memory for a memtable
+(oor counts 64 bytes a record for its place in a table, RocksDB the arena of its skip list), four of
+them in all, a block cache of 64 MiB, 10 filter bits a key, and a first level of 64 MiB; all log
+without a sync, use two background threads, and pack every level with zstd.
 
-Updates come at 80 % of what the slowest took. After them each gets a burst at 80 % of its own rate,
-from which the longest waits are. Write amplification is bytes written to tables for each byte of
-keys and values given; space is what the files of tables take for each live byte. Three figures in a
-row are those after the load, in the middle of the updates and behind them; the mean and the most of
-space are of all their seconds, what compactions under way have written included. With --kills a
-store is grown to all the sets, a child that updates them is killed at random moments, and what the
-log takes and how long the next open needs is measured, instead of all that.
+The load is of one store after the other, in rounds, so that what one has left to compact is not on
+the clock of the next; a second rate counts until it has nothing left to flush and compact.
+
+Updates come at 80 % of what the slowest took, in turns of a second, so that all meet the same
+machine. After them each gets a burst at 80 % of its own rate, from which the longest waits are.
+Write amplification is bytes written to tables for each byte of keys and values given; space is what
+the files of tables take for each live byte. Three figures in a row are those after the load, in the
+middle of the updates and behind them; the mean and the most of space are of all their seconds, what
+compactions under way have written included. With --kills a store is grown to all the sets, a child
+that updates them is killed at random moments, and what the log takes and how long the next open
+needs is measured, instead of all that.
 """
 
 from __future__ import annotations
@@ -22,7 +27,6 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import re
 import shutil
 import signal
 import statistics
@@ -34,31 +38,22 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import oor
+from bench.longlife_stores import (
+    MAX_LOG_BYTES,
+    MIB,
+    OPTIONS,
+    SEGMENT_BYTES,
+    Oor,
+    OorPairs,
+    Pair,
+    RocksDB,
+    wait_idle,
+)  # fmt: skip
 
-MIB = 1 << 20
-MEMTABLE_BYTES = 16 * MIB
-CACHE_BYTES = 64 * MIB
-TABLE_BYTES = 8 * MIB
-BASE_BYTES = 64 * MIB
-MAX_LOG_BYTES = 64 * MIB
-SEGMENT_BYTES = 8 * MIB
-BATCH = 100
+BATCH = 1000
 EPOCHS = 200
 LOAD = 0.8
-OPTIONS: dict[str, Any] = {
-    "durability": "os",
-    "memtable_bytes": MEMTABLE_BYTES,
-    "cache_bytes": CACHE_BYTES,
-    "table_bytes": TABLE_BYTES,
-    "max_immutables": 3,
-    "level_base_bytes": BASE_BYTES,
-    "compression": ("zstd",),
-    "max_log_bytes": MAX_LOG_BYTES,
-    "segment_bytes": SEGMENT_BYTES,
-    "checkpoint_interval": 60.0,
-}
-
-Pair = tuple[bytes, bytes]
+ROUNDS = 3
 
 
 def sets(count: int, seed: int) -> list[Pair]:
@@ -83,102 +78,6 @@ def sets(count: int, seed: int) -> list[Pair]:
     return pairs
 
 
-class Oor:
-    """oor, leveled."""
-
-    name = "oor"
-
-    def __init__(self, path: str) -> None:
-        self.path = path
-        self._waited = {"flush": 0.0, "compaction": 0.0, "log": 0.0}
-        self._db = oor.open(path, **OPTIONS, on_stall=self._note_wait)
-        self.get: Callable[[bytes], bytes | None] = self._db.get
-        self.write: Callable[[list[Pair]], object] = self._db.write
-
-    def written(self) -> int:
-        """Bytes that flushes and compactions have written to tables."""
-        seen = self._db.stats().amplification
-        return seen.flush_bytes + seen.compaction_bytes_written
-
-    def settle(self) -> None:
-        """Everything into its place."""
-        self._db.compact()
-
-    def note(self) -> str:
-        """What else there is to say."""
-        stats = self._db.stats()
-        return (
-            " ".join(f"{reason} {seconds:.2f} s," for reason, seconds in self._waited.items())
-            + f" {stats.flushes} flushes, {stats.compactions} jobs, "
-            f"log {stats.log.disk_bytes_max / MIB:.0f} MiB"
-        )
-
-    def _note_wait(self, reason: str, seconds: float) -> None:
-        self._waited[reason] += seconds
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self._db.close()
-
-
-class RocksDB:
-    """RocksDB through rocksdict, leveled, zstd in all levels."""
-
-    name = "RocksDB"
-
-    def __init__(self, path: str) -> None:
-        import rocksdict as rocks
-
-        self.path = path
-        options = rocks.Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_write_buffer_size(MEMTABLE_BYTES)
-        options.set_max_write_buffer_number(4)
-        options.set_target_file_size_base(TABLE_BYTES)
-        options.set_max_bytes_for_level_base(BASE_BYTES)
-        options.set_level_compaction_dynamic_level_bytes(True)
-        options.set_max_background_jobs(2)
-        options.set_compression_type(rocks.DBCompressionType.zstd())
-        options.enable_statistics()
-        table = rocks.BlockBasedOptions()
-        table.set_block_cache(rocks.Cache(CACHE_BYTES))
-        table.set_bloom_filter(10, False)
-        options.set_block_based_table_factory(table)
-        self._rocks, self._options = rocks, options
-        self._db = rocks.Rdict(path, options=options)
-        self.get: Callable[[bytes], bytes | None] = self._db.get
-
-    def write(self, pairs: list[Pair]) -> None:
-        """One batch."""
-        batch = self._rocks.WriteBatch(raw_mode=True)
-        for key, value in pairs:
-            batch.put(key, value)
-        self._db.write(batch)
-
-    def written(self) -> int:
-        """See `Oor.written`."""
-        text = self._options.get_statistics()
-        found = (
-            re.search(rf"rocksdb\.{what}\.write\.bytes COUNT : (\d+)", text)
-            for what in ("flush", "compact")
-        )
-        return sum(int(match[1]) for match in found if match)
-
-    def settle(self) -> None:
-        """Everything into its place."""
-        self._db.flush()
-        self._db.compact_range(None, None)
-
-    def note(self) -> str:
-        """What else there is to say."""
-        match = re.search(r"rocksdb\.stall\.micros COUNT : (\d+)", self._options.get_statistics())
-        return f"{int(match[1]) / 1e6 if match else 0.0:.2f} s of stalls"
-
-    def close(self) -> None:
-        """Let go of the files."""
-        self._db.close()
-
-
 def table_bytes(path: str) -> int:
     """Size of the files of tables."""
     return sum(entry.stat().st_size for entry in os.scandir(path) if entry.name.endswith(".sst"))
@@ -195,7 +94,6 @@ class Life:
 
     def __init__(self, store: Any) -> None:
         self.store = store
-        self.ingest_seconds = 0.0
         self.given = 0
         self.records = 0
         self.reads: list[tuple[float, float]] = []
@@ -207,13 +105,14 @@ class Life:
         self.table_bytes_sampled: list[int] = []
         """At the end of each turn, whosever it was."""
 
-    def give(self, pairs: list[Pair]) -> None:
-        """Write some, batch by batch, as fast as it goes."""
+    def give(self, pairs: list[Pair]) -> float:
+        """Write some, batch by batch, as fast as it goes; returns how many seconds that took."""
         began = time.perf_counter()
         for start in range(0, len(pairs), BATCH):
             self.store.write(pairs[start : start + BATCH])
-        self.ingest_seconds += time.perf_counter() - began
+        seconds = time.perf_counter() - began
         self._note(pairs)
+        return seconds
 
     def give_at(
         self, updates: Iterator[list[Pair]], rate: float, seconds: float, waits: list[float]
@@ -247,13 +146,44 @@ class Life:
         self.records += len(pairs)
 
 
+class Loads:
+    """Records a second of the loads of each kind of store, and until each was idle."""
+
+    def __init__(self) -> None:
+        self.given: dict[str, list[float]] = {}
+        self.done: dict[str, list[float]] = {}
+
+    def load(self, store: Any, pairs: list[Pair]) -> Life:
+        """Load a fresh store, alone on the machine."""
+        life = Life(store)
+        began = time.perf_counter()
+        seconds = life.give(pairs)
+        wait_idle(store.is_idle)
+        self.given.setdefault(store.name, []).append(len(pairs) / seconds)
+        self.done.setdefault(store.name, []).append(len(pairs) / (time.perf_counter() - began))
+        return life
+
+    def rounds(self, kinds: Sequence[Any], folder: str, pairs: list[Pair], count: int) -> None:
+        """Load each kind so many times in turns, and drop the stores."""
+        for _ in range(count):
+            for kind in kinds:
+                path = os.path.join(folder, "fresh")
+                store = kind(path)
+                self.load(store, pairs)
+                store.close()
+                shutil.rmtree(path)
+
+    def report(self) -> None:
+        """Print the medians."""
+        for name, given in self.given.items():
+            done = statistics.median(self.done[name])
+            print(f"load, {name}: {statistics.median(given):,.0f} records/s, of {len(given)} rounds"
+                  f" {min(given):,.0f} to {max(given):,.0f}; {done:,.0f} until idle")  # fmt: skip
+
+
 def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> None:
-    """Load in turns, then updates at 80 % of what the slowest took, reads in between, a burst."""
+    """Updates at 80 % of what the slowest took, reads in between, a burst."""
     rng = random.Random(1)
-    part = max(BATCH, len(pairs) // 20)
-    for start in range(0, len(pairs), part):
-        for each in lives:
-            each.give(pairs[start : start + part])
     keys = [pair[0] for pair in pairs]
 
     def look() -> None:
@@ -265,8 +195,6 @@ def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> No
             each.amplification.append(each.store.written() / each.given)
             each.table_bytes.append(table_bytes(each.store.path))
 
-    for each in lives:
-        each.rate = each.records / each.ingest_seconds
     rate = LOAD * min(each.rate for each in lives)
     streams = [random.Random(2) for _ in lives]
 
@@ -310,7 +238,6 @@ def report(lives: list[Life], live_bytes: int) -> None:
     updates.
     """
     rows: list[tuple[str, Callable[[Life], str]]] = [
-        ("ingest, records/s", lambda e: f"{e.rate:,.0f}"),
         ("write amplification", lambda e: " / ".join(f"{a:.2f}" for a in e.amplification)),
         ("space, tables / live", lambda e: _shares(e.table_bytes, live_bytes)),
         ("space, mean / most", lambda e: _shares(_mean_and_most(e), live_bytes)),
@@ -332,14 +259,15 @@ def report(lives: list[Life], live_bytes: int) -> None:
 
 CHILD = """
 import sys, random, oor
-from bench.longlife import OPTIONS, BATCH, sets
+from bench.longlife import BATCH, sets
+from bench.longlife_stores import OPTIONS, write_columns
 count, seed = int(sys.argv[2]), int(sys.argv[3])
 pairs = random.Random(seed).sample(sets(count, 0), min(count, 100_000))
 with oor.open(sys.argv[1], **OPTIONS) as db:
     print("ready", flush=True)
     while True:
         at = random.randrange(len(pairs) - BATCH)
-        db.write(pairs[at : at + BATCH])
+        write_columns(db, pairs[at : at + BATCH])
 """
 
 
@@ -381,26 +309,31 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="below 40 s")
     parser.add_argument("--sets", type=int, default=3_000_000)
     parser.add_argument("--seconds", type=float, default=300.0)
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="loads of each, for a median")
     parser.add_argument("--kills", type=int, default=0)
     parser.add_argument("--directory")
     given = parser.parse_args()
     if given.quick:
-        given.sets, given.seconds = 200_000, 12.0
+        given.sets, given.seconds, given.rounds = 200_000, 12.0, 1
     folder = tempfile.mkdtemp(prefix="oor-longlife-", dir=given.directory)
     try:
         pairs = sets(given.sets, 0)
         if given.kills:
             kills(os.path.join(folder, "killed"), given.kills, pairs)
             return
-        stores = [
-            Oor(os.path.join(folder, "oor")),
-            RocksDB(os.path.join(folder, "rocksdb")),
+        loads = Loads()
+        loads.rounds((Oor, OorPairs, RocksDB), folder, pairs, given.rounds - 1)
+        loads.rounds((OorPairs,), folder, pairs, 1)
+        lives = [
+            loads.load(kind(os.path.join(folder, kind.name)), pairs) for kind in (Oor, RocksDB)
         ]
-        lives = [Life(store) for store in stores]
+        loads.report()
+        for each in lives:
+            each.rate = statistics.median(loads.given[each.store.name])
         live(lives, pairs, given.seconds, 20_000 if not given.quick else 5_000)
         report(lives, sum(len(key) + len(value) for key, value in pairs))
-        for store in stores:
-            store.close()
+        for each in lives:
+            each.store.close()
     finally:
         shutil.rmtree(folder)
 

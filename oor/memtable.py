@@ -18,10 +18,13 @@ from sortedcontainers import SortedList
 
 from oor.bulk import ABSENT, MANY, MOVED, Absent, Bulk, Laid
 
-__all__ = ["ABSENT", "ENTRY_BYTES", "Absent", "Memtable", "MemtableView"]
+__all__ = ["ABSENT", "COLUMN_BYTES", "ENTRY_BYTES", "Absent", "Memtable", "MemtableView"]
 
 ENTRY_BYTES: Final = 160
 """What an entry costs besides its key and value: two objects and a place in the dict."""
+COLUMN_BYTES: Final = 64
+"""And one that came in columns (csrc/bulk.c): an entry of 24 bytes in an array that is a third
+empty at times, and two to four slots of 8 bytes."""
 
 
 class _Saved:
@@ -76,13 +79,16 @@ class Memtable:
     """
 
     __slots__ = (
-        "__weakref__", "_newest", "_order", "_order_lock", "_ordered", "_ordered_single",
-        "data", "first_lsn", "last_lsn", "note", "since", "size",
+        "__weakref__", "_in_columns", "_newest", "_order", "_order_lock", "_ordered",
+        "_ordered_single", "data", "first_lsn", "last_lsn", "note", "since", "size",
     )  # fmt: skip
 
     def __init__(self, first_lsn: int) -> None:
         self.data: dict[bytes, bytes | None] | Bulk = {}
         self.size = 0
+        """What it takes in memory: keys, values, and ENTRY_BYTES or COLUMN_BYTES for each pair."""
+        self._in_columns = 0
+        """Mutations that stayed columns."""
         self.first_lsn = first_lsn
         """Every mutation in here has this LSN or a higher one."""
         self.last_lsn = first_lsn - 1
@@ -108,15 +114,17 @@ class Memtable:
     def apply(
         self, pairs: dict[bytes, bytes | None] | Laid, first_lsn: int, last_lsn: int, size: int
     ) -> None:
-        """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes of keys and values.
+        """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes with ENTRY_BYTES for each.
 
         Cost: 50 to 150 ns a pair; more while a view is alive.
         """
         assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
         if isinstance(pairs, Laid):
             if self._take_columns(pairs):
+                count = pairs.arguments[0]
+                self._in_columns += count
                 self.last_lsn = last_lsn
-                self.size += size
+                self.size += size - (ENTRY_BYTES - COLUMN_BYTES) * count
                 return
             pairs = pairs.load()
         if (note := self.note) is not None:
@@ -149,7 +157,9 @@ class Memtable:
 
     def payload(self) -> int:
         """Bytes of keys and values of all mutations that it took, overwritten ones too."""
-        return max(0, self.size - ENTRY_BYTES * (self.last_lsn - self.first_lsn + 1))
+        mutations = self.last_lsn - self.first_lsn + 1
+        entries = ENTRY_BYTES * mutations - (ENTRY_BYTES - COLUMN_BYTES) * self._in_columns
+        return max(0, self.size - entries)
 
     def view(self) -> MemtableView:
         """The memtable as it is now, whatever is applied later. O(1). REQUIRES: the commit lock."""

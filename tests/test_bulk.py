@@ -11,7 +11,7 @@ from hypothesis import given, settings
 import oor
 from oor import memtable as memtables
 from oor.bulk import ABSENT, Bulk, Laid
-from oor.memtable import Memtable
+from oor.memtable import COLUMN_BYTES, ENTRY_BYTES, Memtable
 from oor.native import Buffer, Columns
 
 KEYS = st.integers(0, 30).map(lambda n: b"%02d" % n)
@@ -141,3 +141,21 @@ def test_readers_see_all_of_a_batch_or_none_while_columns_come(tmp_path):
         done.set()
         reader.join()
         assert all(len(values) == 1 for values in seen)
+
+
+def test_columns_are_charged_what_they_take_so_that_a_flush_writes_more_of_them(tmp_path):
+    """And what was flushed counts as bytes of users all the same, whichever way it came."""
+    batches, payload = 20, 100 * 1000
+    for write, place in (("columns", COLUMN_BYTES), ("pairs", ENTRY_BYTES)):
+        with oor.open(tmp_path / write, durability="os", background=False) as db:
+            for batch in range(batches):
+                pairs = [(b"%05d%05d" % (batch, n), b"v" * 90) for n in range(1000)]
+                if write == "columns":
+                    db.write_columns(*columns_of(pairs))
+                else:
+                    db.write(pairs)
+            memtable = db._state.view.active
+            assert memtable.size == batches * (payload + 1000 * place)
+            assert memtable.payload() == batches * payload
+            db.flush()
+            assert db.stats().amplification.user_bytes == batches * payload
