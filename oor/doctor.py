@@ -22,6 +22,8 @@ from oor.native import check, ffi, lib
 BLOCK: Final = 4096
 FILE_BLOCKS: Final = 256
 SAMPLES: Final = 300
+SECONDS_MAX: Final = 4.0
+"""A way that has been measured for so long has been measured enough."""
 FAST_SYNC: Final = 15e-6
 """Seconds: no device that keeps what it was given without power is known to answer faster."""
 IN_MEMORY: Final = frozenset(("tmpfs", "ramfs", "devtmpfs", "hugetlbfs"))
@@ -69,7 +71,8 @@ def examine(directory: str, samples: int = SAMPLES) -> Diagnosis:
     """Measure what a sync costs in `directory`, which must be there.
 
     Raises StorageError if files cannot be made there, DiskFullError if 2 MiB do not fit. Cost:
-    about 3 x `samples` syncs, a few hundred milliseconds on a good device.
+    about 3 x `samples` syncs, a few hundred milliseconds on a good device; of each kind no more
+    than take SECONDS_MAX.
     """
     path = os.path.realpath(directory)
     with _file(path, 0, written=True):
@@ -151,11 +154,14 @@ def _buffered(directory: str, samples: int, written: bool, sync: bool = True) ->
 
 
 def _times(work: Callable[[int], None], samples: int) -> list[float]:
-    times = []
+    """Seconds of each; fewer than `samples` where all together would take too long."""
+    times: list[float] = []
     for n in range(samples):
         began = time.perf_counter()
         work(n)
         times.append(time.perf_counter() - began)
+        if sum(times) >= SECONDS_MAX:
+            break
     return times
 
 

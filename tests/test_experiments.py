@@ -8,7 +8,7 @@ import json
 import pytest
 
 import oor
-from oor import native
+from oor import doctor, native
 from oor.cli import exits
 from oor.cli.app import run as run_command
 from oor.lab import aries, checkpoints, crash_compaction, frame, fsync_cost, replay_time
@@ -91,10 +91,21 @@ def test_the_cost_of_a_sync_is_measured_for_each_way_and_each_batch(tmp_path):
     for records in fsync_cost.BATCHES:
         assert figures[f"batch_{records}_us_a_record"] > 0
     assert figures["unsynced_us"] > 0 and figures["sync_method"]
+    assert 0 < figures["tasks_syncs"] < 100 and figures["threads_syncs"] > 0
     text = fsync_cost.report(found)
+    assert "1,000 durable puts by" in text
     assert text.count("|#") == sum(cost.error is None for cost in found.diagnosis.costs) + 4
     with oor.open(tmp_path / "fsync-cost.oor") as db:
-        assert len(db) == 10_000
+        assert len(db) == 10_000 + figures["threads_puts"] + figures["tasks_puts"]
+
+
+def test_a_device_that_takes_too_long_is_asked_less_often(tmp_path, monkeypatch):
+    monkeypatch.setattr(doctor, "SECONDS_MAX", 0.0)
+    monkeypatch.setattr(fsync_cost, "SECONDS_MAX", 0.0)
+    found = fsync_cost.run(str(tmp_path), samples=1000)
+    assert {cost.samples for cost in found.diagnosis.costs if cost.error is None} == {1}
+    with oor.open(tmp_path / "fsync-cost.oor") as db:
+        assert len(db) == fsync_cost.BATCHES[-1] + found.threads.puts + found.tasks.puts
 
 
 def test_an_experiment_keeps_its_stores_where_it_is_told_to_and_nowhere_else(tmp_path, capsys):

@@ -22,6 +22,7 @@ from oor.course.quiz import Answer, Question, Result
 from oor.demo.scratch import scratch
 from oor.errors import OorError
 
+ANSWERS_BYTES_MAX = 1 << 20
 lesson_argument = click.argument("lesson")
 
 
@@ -75,8 +76,13 @@ def _next_step(progress: Progress) -> str:
     if not missing:
         return "All quizzes are passed: `oor capstone` is open."
     lesson = missing[0]
-    step = "quiz" if progress.of(lesson).read else "show"
-    return f"Next: oor learn {step} {lesson.number}"
+    standing = progress.of(lesson)
+    if not standing.read:
+        return f"Next: oor learn show {lesson.number}"
+    to_run = [exercise.name for exercise in lesson.exercises if exercise.name not in standing.labs]
+    if to_run:
+        return f"Next: oor learn lab {lesson.number} {to_run[0]}"
+    return f"Next: oor learn quiz {lesson.number}"
 
 
 # ---- the text ------------------------------------------------------------------------------------
@@ -99,7 +105,10 @@ def show(lesson: str, as_json: bool) -> int:
             console.print(Markdown(found.text))
     else:
         print(found.text, end="")
-    Progress().note_read(found)
+    progress = Progress()
+    progress.note_read(found)
+    if not as_json and sys.stdout.isatty():
+        print(_next_step(progress))
     return exits.FINE
 
 
@@ -206,7 +215,9 @@ def _shown(value: Any) -> str:
 @learn.command()
 @lesson_argument
 @click.option(
-    "--answers", type=click.Path(dir_okay=False), help="Take the answers from a TOML file."
+    "--answers",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    help="Take the answers from a TOML file; - is the standard input.",
 )
 @json_option
 def quiz(lesson: str, answers: str | None, as_json: bool) -> int:
@@ -217,7 +228,11 @@ def quiz(lesson: str, answers: str | None, as_json: bool) -> int:
     """
     found = course.find(lesson)
     asked = quizzes.questions(found)
-    given = quizzes.read_answers(answers, asked) if answers else _ask_all(asked)
+    given = (
+        _ask_all(asked)
+        if answers is None
+        else quizzes.read_answers(_content_of(answers), answers, asked)
+    )
     result = quizzes.grade(asked, given)
     Progress().note_quiz(found, result)
     if as_json:
@@ -240,17 +255,37 @@ def quiz(lesson: str, answers: str | None, as_json: bool) -> int:
     return exits.FINE if result.passed else exits.DAMAGE
 
 
+def _content_of(path: str) -> bytes:
+    try:
+        with click.open_file(path, "rb") as file:
+            data: bytes = file.read(ANSWERS_BYTES_MAX + 1)
+    except OSError as error:
+        raise OorError(f"cannot read the answers: {error.strerror}", path=path) from None
+    if len(data) > ANSWERS_BYTES_MAX:
+        raise OorError("this is too long to be answers to a quiz", path=path)
+    return data
+
+
 def _ask_all(asked: tuple[Question, ...]) -> dict[str, Answer]:
     given = {}
     for number, question in enumerate(asked, 1):
         click.echo(f"\n{number} of {len(asked)}  {question.text}", err=True)
         for place, choice in enumerate(question.choices, 1):
             click.echo(f"  {place}  {choice}", err=True)
-        given[question.id] = click.prompt(
-            _PROMPTS[question.kind] + (f", in {question.unit}" if question.unit else ""),
-            value_proc=functools.partial(_typed, question),
-            err=True,
-        )
+        try:
+            given[question.id] = click.prompt(
+                _PROMPTS[question.kind] + (f", in {question.unit}" if question.unit else ""),
+                value_proc=functools.partial(_typed, question),
+                err=True,
+            )
+        except click.Abort as error:
+            if isinstance(error.__context__, EOFError):
+                click.echo(err=True)
+                raise OorError(
+                    f"the answers ended before question {number}, and nothing is graded; "
+                    "a script gives them by --answers FILE"
+                ) from None
+            raise
     return given
 
 
@@ -266,8 +301,11 @@ def _typed(question: Question, text: str) -> Answer:
         if question.kind == "number":
             return question.read(float(text.replace(",", "")))
         numbers = [int(each) for each in text.replace(",", " ").split()]
-        return question.read(numbers if question.kind == "multiple" else numbers[0])
-    except (ValueError, IndexError, OorError):
+        if question.kind == "multiple":
+            return question.read(numbers)
+        (number,) = numbers
+        return question.read(number)
+    except (ValueError, OorError):
         raise click.BadParameter("this is no answer to the question") from None
 
 

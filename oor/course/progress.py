@@ -103,13 +103,25 @@ def _make_dirs(folder: str) -> None:
         native.make_dir(folder)
 
 
+def _standing(each: dict[str, Any]) -> Standing:
+    found = Standing(**each)
+    labs, best = found.labs, found.best
+    if (
+        not (isinstance(found.read, bool) and isinstance(found.passed, bool))
+        or not (isinstance(labs, list) and all(isinstance(name, str) for name in labs))
+        or not (best is None or (type(best) is int and 0 <= best <= 100))
+    ):
+        raise ValueError(f"{each!r}")
+    return found
+
+
 def _read(path: str) -> dict[str, Standing]:
     try:
         content: Any = json.loads(native.read_file(path))
         if content["version"] != VERSION:
             raise ValueError(f"version {content['version']!r}")
-        return {name: Standing(**each) for name, each in content["lessons"].items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return {name: _standing(each) for name, each in content["lessons"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise OorError(
             f"this is no progress that this version reads ({error}); `oor learn reset` begins anew",
             path=path,

@@ -5,19 +5,20 @@ question := id, kind, text, why, section, source, and by kind
             single    choices, answer: the number of the right one, from 1
             multiple  choices, answer: the numbers of all right ones
             number    answer, tolerance: what it may be off, unit
-answers  := a TOML file: id = number | [numbers], each question once
+answers  := TOML: id = number | [numbers], each question once
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any, Final
 
-from oor import native
 from oor.course.lesson import Lesson
 from oor.errors import OorError
 
@@ -55,19 +56,27 @@ class Question:
         """Check what a person or a file gave. OorError if it cannot be an answer to this."""
         if self.kind == "number":
             if isinstance(given, int | float) and not isinstance(given, bool):
-                return given
-            raise OorError(f"{self.id}: the answer is a number, and not {given!r}")
+                with contextlib.suppress(OverflowError):
+                    return float(given)
+            raise OorError(f"{self.id}: the answer is a number, and not {_shown(given)}")
         if self.kind == "single":
             return self._choice(given)
         if not isinstance(given, list | tuple):
-            raise OorError(f"{self.id}: the answer is a list of choices, and not {given!r}")
+            raise OorError(f"{self.id}: the answer is a list of choices, and not {_shown(given)}")
         return tuple(sorted({self._choice(each) for each in given}))
 
     def _choice(self, given: object) -> int:
         count = len(self.choices)
         if isinstance(given, int) and not isinstance(given, bool) and 1 <= given <= count:
             return given
-        raise OorError(f"{self.id}: a choice is a number from 1 to {count}, and not {given!r}")
+        raise OorError(
+            f"{self.id}: a choice is a number from 1 to {count}, and not {_shown(given)}"
+        )
+
+
+def _shown(given: object) -> str:
+    """As it was given, and of something long its beginning."""
+    return reprlib.repr(given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,13 +128,13 @@ def grade(asked: tuple[Question, ...], answers: Mapping[str, Answer]) -> Result:
     return Result(len(asked) - len(wrong), len(asked), wrong)
 
 
-def read_answers(path: str, asked: tuple[Question, ...]) -> dict[str, Answer]:
-    """Read a file of answers. OorError, with the path, for one that is no TOML, or that has not
-    exactly one fitting answer for each question.
+def read_answers(data: bytes, path: str, asked: tuple[Question, ...]) -> dict[str, Answer]:
+    """Read the content of a file of answers. OorError, with the path, for one that is no TOML, or
+    that has not exactly one fitting answer for each question.
     """
     try:
-        content = tomllib.loads(native.read_file(path).decode("utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        content = tomllib.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:  # of TOML, of UTF-8, or of what no one needs
         raise OorError(f"the answers are no TOML: {error}", path=path) from None
     known = {question.id: question for question in asked}
     if unknown := sorted(content.keys() - known.keys()):

@@ -93,18 +93,24 @@ class DurableDisk:
     def write(self, folder: str, *, everything: bool = False) -> None:
         """Put what is durable into `folder`, which is there and empty, or all that was done.
         Directories below it are left out."""
+        for name, content in self.files(everything=everything).items():
+            with native.File(os.path.join(folder, name), native.WRITE | native.CREATE) as copy:
+                if body := content.rstrip(b"\0"):
+                    copy.write(body, 0)
+                copy.truncate(len(content))
+
+    def files(self, *, everything: bool = False) -> dict[str, bytes]:
+        """Name and content of each file that is durable, or of all, with all that was done to
+        them."""
+        found = {}
         for name, number in (self._live if everything else self._names).items():
             file = self._files[number]
             content = bytearray(file.durable)
             if everything:
                 for change in file.pending:
                     change.apply(content)
-            path = os.path.join(folder, os.path.basename(name))
-            with native.File(path, native.WRITE | native.CREATE) as copy:
-                body = bytes(content.rstrip(b"\0"))
-                if body:
-                    copy.write(body, 0)
-                copy.truncate(len(content))
+            found[os.path.basename(name)] = bytes(content)
+        return found
 
     def _path(self, path: str) -> str:
         folder, name = os.path.split(os.path.abspath(path))
