@@ -1,4 +1,4 @@
-/* marshal.h: writes the few shapes of Python's marshal that cross the border in bulk.
+/* marshal.h: the few shapes of Python's marshal that cross the border in bulk, written and read.
  *
  * object := list | dict
  * list   := '[' count:u32 item*                  item := bytes | 'N' | pair | list
@@ -55,6 +55,28 @@ static inline void oor_marshal_bytes(oor_buffer *out, const uint8_t *data, size_
     uint8_t *p = oor_marshal_bytes_at(out->data + out->size, (uint32_t)size);
     if (size) memcpy(p, data, size);
     out->size += size + OOR_MARSHAL_BYTES_ROOM;
+}
+
+/* Reads `code` and the number behind it at p; NULL where something else stands there. */
+static inline const uint8_t *oor_marshal_head_read(const uint8_t *p, const uint8_t *end, char code,
+                                                   uint32_t *number) {
+    if (end - p < OOR_MARSHAL_BYTES_ROOM || p[0] != (uint8_t)code) return NULL;
+    *number = oor_load32(p + 1);
+    return p + OOR_MARSHAL_BYTES_ROOM;
+}
+
+/* Where the items of a list begin; NULL: it is none. */
+static inline const uint8_t *oor_marshal_list_read(const uint8_t *p, const uint8_t *end,
+                                                   uint32_t *count) {
+    p = oor_marshal_head_read(p, end, '[', count);
+    return p && *count <= INT32_MAX ? p : NULL;
+}
+
+/* Where the data of bytes begins, all of which lies before `end`; NULL: they are none. */
+static inline const uint8_t *oor_marshal_bytes_read(const uint8_t *p, const uint8_t *end,
+                                                    uint32_t *size) {
+    p = oor_marshal_head_read(p, end, 's', size);
+    return p && *size <= (size_t)(end - p) ? p : NULL;
 }
 
 #endif

@@ -628,10 +628,10 @@ int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
 typedef struct oor_lookups oor_lookups;
 oor_lookups *oor_lookups_new(void);
 void oor_lookups_free(oor_lookups *lookups);
-/* A marshalled list of value or None, in the order asked, in `out`; returns how many were found. */
-int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, uint64_t count,
-                             const uint8_t *keys, size_t keys_size, const uint32_t *key_sizes,
-                             oor_buffer *out);
+/* A marshalled list of value or None, in the order asked, in `out`; returns how many were found.
+ * `keys` is a marshalled list of bytes, of version 2.  OOR_E_LIMIT: it is something else. */
+int64_t oor_version_get_many(const oor_version *version, oor_lookups *work, const char *keys,
+                             size_t keys_size, oor_buffer *out);
 
 enum oor_merge_flags {
     OOR_MERGE_REVERSE = 1,

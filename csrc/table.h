@@ -122,11 +122,23 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at);
  * content, or an error. */
 int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32_t codec,
                           const uint8_t *payload, size_t size);
-/* Looks `key` up: an oor_lookup or an error.  On OOR_FOUND the value lies in *held, the caller's to
- * release.  `counters` are the calling thread's. */
-int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
-                  uint64_t hash, atomic_uint_least64_t *counters, oor_cached **held,
-                  oor_value *out);
+/* The same for a caller that knows its counters. */
+oor_cached *oor_table_block_counted(oor_table *table, uint32_t at, atomic_uint_least64_t *counters);
+/* Looks `key` up in a block: OOR_FOUND, with a value that lies in the block, OOR_DELETED or
+ * OOR_ABSENT. */
+int oor_cached_find(const oor_cached *cached, const uint8_t *key, size_t key_size, uint64_t hash,
+                    oor_value *out);
+
+/* 0: by its filter, the table has no key of this hash. */
+static inline int oor_table_passes(const oor_table *table, uint64_t hash,
+                                   atomic_uint_least64_t *counters) {
+    if (!table->filter) return 1;
+    oor_count(counters, COUNT_CHECKS);
+    if (oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes, hash))
+        return 1;
+    oor_count(counters, COUNT_SKIPS);
+    return 0;
+}
 
 /* 0: the table has no key of these bytes and, with prefix_size of them, none that begins so.
  * REQUIRES: table->filter. */

@@ -400,7 +400,8 @@ static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size
     return NULL;
 }
 
-static oor_cached *block_counted(oor_table *table, uint32_t at, atomic_uint_least64_t *counters) {
+oor_cached *oor_table_block_counted(oor_table *table, uint32_t at,
+                                    atomic_uint_least64_t *counters) {
     oor_cached *cached = oor_slot_acquire(&table->slots[at]);
     if (cached) {
         /* Head, tags and offsets lie side by side: their misses overlap. */
@@ -425,7 +426,7 @@ static oor_cached *block_counted(oor_table *table, uint32_t at, atomic_uint_leas
 }
 
 oor_cached *oor_table_block(oor_table *table, uint32_t at) {
-    return block_counted(table, at, oor_cache_counters(table->cache));
+    return oor_table_block_counted(table, at, oor_cache_counters(table->cache));
 }
 
 static int key_equals(const oor_entry *entry, const uint8_t *key, size_t key_size) {
@@ -436,8 +437,8 @@ static int key_equals(const oor_entry *entry, const uint8_t *key, size_t key_siz
 }
 
 /* Finds a key by its tag: eight entries are ruled out at a time, whole keys decide. */
-static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t key_size,
-                         uint64_t hash, oor_value *out) {
+int oor_cached_find(const oor_cached *cached, const uint8_t *key, size_t key_size, uint64_t hash,
+                    oor_value *out) {
     for (uint32_t at = 0; at < cached->block.count; at += 8) {
         for (uint64_t marks = oor_tag_marks(cached, at, hash); marks; marks &= marks - 1) {
             uint32_t candidate = at + (uint32_t)__builtin_ctzll(marks) / 8;
@@ -452,31 +453,4 @@ static int find_in_block(const oor_cached *cached, const uint8_t *key, size_t ke
         }
     }
     return OOR_ABSENT;
-}
-
-int oor_table_get(oor_table *table, const uint8_t *key, size_t key_size, uint64_t prefix,
-                  uint64_t hash, atomic_uint_least64_t *counters, oor_cached **held,
-                  oor_value *out) {
-    /* The filter's line comes while the index is searched. */
-    if (table->filter)
-        __builtin_prefetch(oor_filter_line(table->filter, table->filter_lines, hash));
-    uint32_t at = oor_table_find_block(table, key, key_size, prefix);
-    if (table->filter) {
-        oor_count(counters, COUNT_CHECKS);
-        if (!oor_filter_may_hold(table->filter, table->filter_lines, table->filter_probes, hash)) {
-            oor_count(counters, COUNT_SKIPS);
-            return OOR_ABSENT;
-        }
-    }
-    oor_count(counters, COUNT_TOUCHED);
-    oor_cached *cached = block_counted(table, at, counters);
-    if (!cached) return oor_last_error()->code;
-    int found = find_in_block(cached, key, key_size, hash, out);
-    if (found == OOR_FOUND) {
-        *held = cached;
-        return found;
-    }
-    oor_cached_release(cached);
-    if (found == OOR_ABSENT && table->filter) oor_count(counters, COUNT_VAIN);
-    return found;
 }

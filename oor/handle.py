@@ -81,8 +81,10 @@ class Handle(Reads):
 
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked, None for a key that is not there. One crossing for all."""
-        view = self._state.view
+        view: View = self._state.view
         lookups = [_lookup(memtable.data) for memtable in view.memtables() if memtable.data]
+        if not lookups:
+            return view.version.get_many(keys)
         return look_up_many(all_bytes(keys), lookups, view.version)
 
     def scan(

@@ -32,7 +32,7 @@ from oor.errors import (
     WouldStallError,
 )
 
-__all__ = ["Buffer", "Columns", "check", "ffi", "lib", "loads", "owned"]
+__all__ = ["Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned"]
 
 TOMBSTONE: int = 0xFFFFFFFF
 """As a value size: this mutation deletes (OOR_TOMBSTONE)."""
@@ -58,11 +58,22 @@ loads = marshal.loads
 Never given bytes that a disk or a user supplied as they stand.
 """
 
-# The format is Python's own and not promised to anyone: a Python that reads it otherwise is told.
-if loads(b"[\3\0\0\0s\1\0\0\0aN)\2s\1\0\0\0bs\0\0\0\0-") != [b"a", None, (b"b", b"")] or loads(
-    b"{s\1\0\0\0aN0"
-) != {b"a": None}:
-    raise ImportError("oor does not know how this Python reads marshalled objects")
+
+def dumps(items: list[Any]) -> bytes:
+    """A list of bytes for csrc/marshal.h to read, which tells other items. 50 ns an item.
+
+    What has a buffer is written as bytes. ValueError if an item cannot be marshalled at all.
+    """
+    return marshal.dumps(items, 2)
+
+
+# The format is Python's own and not promised to anyone: a Python with another one is told.
+if (
+    loads(b"[\3\0\0\0s\1\0\0\0aN)\2s\1\0\0\0bs\0\0\0\0-") != [b"a", None, (b"b", b"")]
+    or loads(b"{s\1\0\0\0aN0") != {b"a": None}
+    or dumps([b"a", b"", b"a"]) != b"[\3\0\0\0s\1\0\0\0as\0\0\0\0s\1\0\0\0a"
+):
+    raise ImportError("oor does not know how this Python marshals objects")
 
 
 def _error(code: int) -> OorError | AssertionError:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from itertools import pairwise
 from typing import Any
 
+from oor.batch import BytesLike, all_bytes
 from oor.errors import CorruptionError, FormatError, LimitError
-from oor.native import Buffer, check, ffi, lib, loads, owned
+from oor.native import Buffer, check, dumps, ffi, lib, loads, owned
 from oor.table import BlockCache, Table, TableMeta
 
 LEVELS = 7
@@ -199,19 +199,25 @@ class Version:
         assert again == _LARGE - end, "a version changed under a reader"
         return bytes(view)
 
-    def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The value of each key, None if absent or deleted, in the order asked. One call into C."""
+    def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
+        """The value of each key, None if absent or deleted, in the order asked. One call into C.
+
+        TypeError if a key has no buffer.
+        """
         try:
-            borrowed = _batches.pop()
+            work, buffer = borrowed = _batches.pop()
         except IndexError:
-            borrowed = owned(lib.oor_lookups_new(), lib.oor_lookups_free), Buffer()
-        work, buffer = borrowed
-        joined = b"".join(keys)
-        key_sizes = ffi.from_buffer("uint32_t[]", array("I", list(map(len, keys))))
+            work, buffer = borrowed = owned(lib.oor_lookups_new(), lib.oor_lookups_free), Buffer()
         raw = buffer.raw
-        check(
-            lib.oor_version_get_many(self.raw, work, len(keys), joined, len(joined), key_sizes, raw)
-        )
+        try:
+            packed = dumps(keys if type(keys) is list else list(keys))
+        except ValueError:
+            packed = dumps(all_bytes(keys))
+        code = lib.oor_version_get_many(self.raw, work, packed, len(packed), raw)
+        if code < 0:
+            if code == lib.OOR_E_LIMIT:
+                all_bytes(keys)
+            check(code)
         found: list[bytes | None] = loads(ffi.buffer(raw.data, raw.size))
         if raw.capacity <= _KEPT_MAX:
             _batches.append(borrowed)

@@ -12,7 +12,7 @@ from support.tables import Model, Store, live
 
 from oor.errors import CorruptionError, FormatError, LimitError
 from oor.iterator import scan
-from oor.native import Buffer, Columns, check, lib, owned
+from oor.native import Buffer, Columns, check, dumps, lib, owned
 from oor.table import TableMeta, TableOptions
 from oor.version import Version, VersionEdit
 
@@ -125,12 +125,54 @@ def test_many_keys_in_one_call_come_back_in_the_order_asked(store):
     assert version.get_many(keys) == [model.get(key) for key in keys]
 
 
-def test_columns_that_do_not_add_up_are_refused(store):
+def test_keys_of_other_kinds_are_taken_as_bytes_or_refused(store):
+    version = store.levels([[{b"a": b"1"}]])
+    assert version.get_many((bytearray(b"a"), memoryview(b"xab")[1:2])) == [b"1", b"1"]
+    for wrong in ("a", 1, None, [b"a"], object()):
+        with pytest.raises(TypeError):
+            version.get_many([b"a", wrong])
+    assert version.get_many([b"a"]) == [b"1"]
+
+
+def test_a_list_of_keys_that_is_none_is_refused_wherever_it_ends(store):
     version = store.levels([[{b"a": b"1"}]])
     buffer = Buffer()
     lookups = owned(lib.oor_lookups_new(), lib.oor_lookups_free)
-    with pytest.raises(LimitError):
-        check(lib.oor_version_get_many(version.raw, lookups, 1, b"abc", 3, [2], buffer.raw))
+    good = dumps([b"a", b"bc"])
+    for keys in [*(good[:size] for size in range(len(good))), good + b"N", b"(" + good[1:],
+                 b"[\xff\xff\xff\xff" + good[5:], good[:6] + b"\xff" + good[7:]]:  # fmt: skip
+        found = lib.oor_version_get_many(version.raw, lookups, keys, len(keys), buffer.raw)
+        assert found == lib.OOR_E_LIMIT
+    assert lib.oor_version_get_many(version.raw, lookups, good, len(good), buffer.raw) == 1
+
+
+def test_a_damaged_block_ends_a_call_for_many_keys_and_nothing_stays_held(tmp_path):
+    """A block that stays held is in the cache's memory when that goes, which aborts."""
+    store = Store(str(tmp_path), options=TableOptions(block_size=256))
+    model: Model = {b"%04d" % i: b"v" * 50 for i in range(400)}
+    meta = store.write(model)
+    path = tmp_path / store.path(meta.number)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    version = Version([[store.open(meta)]])
+    damaged = 0
+    for key in model:
+        try:
+            assert version.get(key) == model[key]
+        except CorruptionError:
+            damaged += 1
+    assert 0 < damaged < 10
+    for _ in range(3):
+        with pytest.raises(CorruptionError, match="section crc"):
+            version.get_many(list(model))
+    store.cache._check()
+    del version, store
+
+
+def test_columns_that_do_not_add_up_are_refused(store):
+    version = store.levels([[{b"a": b"1"}]])
+    buffer = Buffer()
     merge = owned(lib.oor_merge_new(version.raw, b"", 0, b"", 0, 0), lib.oor_merge_free)
     assert lib.oor_merge_next(merge, 5, buffer.raw) == lib.OOR_MERGE_NEEDS_WINDOW
     assert buffer.load() == []
