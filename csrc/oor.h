@@ -334,10 +334,10 @@ typedef struct {
 
 /* oor_wal_put and oor_wal_append, durable when they return; one sync serves all who wait.  The
  * frame stands in the queue under `token`, not 0, from its append until it is published.  A caller
- * to whom `durables` gives frames makes them visible, his own among them unless there are too many
- * before it, and publishes them; one to whom it gives none is served: somebody else did.  On a
- * failure behind the append, last error's first_lsn is not 0: the frame is logged and may become
- * durable yet. */
+ * to whom `durables` gives frames, between which no LSN is missing, makes them visible, his own
+ * among them unless there are too many before it or one that is about to be put into the queue, and
+ * publishes them; one to whom it gives none is served: somebody else did.  On a failure behind the
+ * append, last error's first_lsn is not 0: the frame is logged and may become durable yet. */
 int64_t oor_wal_commit(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                        uint32_t value_size, uint64_t token, oor_wal_durables *durables);
 int64_t oor_wal_commit_columns(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,

@@ -84,10 +84,12 @@ int oor_wal_enqueue(oor_wal *wal, uint64_t first_lsn, uint64_t last_lsn, uint64_
 
 void oor_wal_find_durable(const oor_wal *wal, oor_wal_durables *out) {
     size_t count = 0;
-    while (count < OOR_WAL_DURABLE_COUNT && count < wal->queue_count &&
-           wal->queue[count].last_lsn <= wal->durable_lsn) {
-        out->frame[count] = wal->queue[count];
-        count++;
+    while (count < OOR_WAL_DURABLE_COUNT && count < wal->queue_count) {
+        const oor_wal_waiting *next = &wal->queue[count];
+        /* What is missing between two frames was logged and is about to be put into the queue. */
+        int follows = count == 0 || next->first_lsn == next[-1].last_lsn + 1;
+        if (!follows || next->last_lsn > wal->durable_lsn) break;
+        out->frame[count++] = *next;
     }
     out->count = count;
 }

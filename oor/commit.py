@@ -11,7 +11,6 @@ what is visible already (csrc/wal_commit.c).
 
 from __future__ import annotations
 
-import itertools
 import time
 from array import array
 from collections.abc import Callable
@@ -20,10 +19,11 @@ from typing import Any, Final
 from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.bulk import Laid
 from oor.errors import FailedError
-from oor.memtable import ABSENT, ENTRY_BYTES, Memtable
+from oor.memtable import ENTRY_BYTES
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
 from oor.options import Durability, durability_of
-from oor.pressure import PatientLock, Pressure, Stalls
+from oor.pressure import Pressure, Stalls
+from oor.publish import Mutations, Pairs, Publisher, new_found
 from oor.state import State
 
 _put = lib.oor_wal_put
@@ -37,17 +37,8 @@ _STALL: Final[int] = lib.OOR_E_STALL
 ALLOWANCES: Final = 64
 """So many times while it fills, a memtable's size is brought up to date with the easy puts."""
 
-Pairs = dict[bytes, bytes | None]
-Mutations = Pairs | Laid
 
-
-def _new_found() -> tuple[Any, Any]:
-    """An oor_wal_durables, and the same memory as numbers: how many frames, three for each."""
-    found = ffi.new("oor_wal_durables *")
-    return found, ffi.cast("uint64_t *", found)
-
-
-class Commit:
+class Commit(Publisher):
     """Gives LSNs and applies mutations in their order.
 
     Threads: any number. Appends of the modes that do not wait, and all applying, are under the
@@ -57,16 +48,9 @@ class Commit:
     """
 
     def __init__(self, state: State) -> None:
-        self._state = state
-        self._wal = state.log.raw
+        super().__init__(state)
         self._mode = state.options.durability
-        self._lock = state.lock
-        self._waiting: dict[int, tuple[Pairs | Callable[[], Mutations], int]] = {}
-        self._tokens = itertools.count(1)
-        self._found: list[tuple[Any, Any]] = []
-        self._memtable_bytes = state.options.memtable_bytes
         self._buffer = Buffer()
-        self._patient_lock = PatientLock(state)
         self.pressure = Pressure(state)
         """What holds writers back, and how often and how long it did."""
 
@@ -86,6 +70,30 @@ class Commit:
         room = self._memtable_bytes - memtable.size
         allowed = min(self._memtable_bytes // ALLOWANCES, max(room, 0))
         memtable.size += lib.oor_wal_allow(self._wal, allowed, ENTRY_BYTES)
+
+    def put_durably(self, key: bytes, value: bytes) -> int:
+        """`put` in a store whose own mode is `sync`, flat: half the steps where nobody is about."""
+        waiting = self._waiting
+        token = next(self._tokens)
+        size = ENTRY_BYTES + len(key) + len(value)
+        waiting[token] = ({key: value}, size)
+        try:
+            found, words = pooled = self._found.pop()
+        except IndexError:
+            found, words = pooled = new_found()
+        try:
+            lsn: int = _commit(self._wal, key, len(key), value, len(value), token, found)
+            if lsn < 0:
+                arguments = key, len(key), value, len(value)
+                lsn = self._commit_late(lsn, _commit, arguments, token, found)
+            count = words[0]
+            if count > 1 or (count and not self._publish_own(token, lsn, key, value, size)):
+                self._publish(found, words)
+            self._found.append(pooled)
+        finally:
+            if token in waiting:
+                self.publish()
+        return lsn
 
     def put(self, given_key: BytesLike, given_value: BytesLike, durability: str | None) -> int:
         """Commit one mutation and return its LSN."""
@@ -117,12 +125,7 @@ class Commit:
                     )
                 if lsn > 0 and not self._waiting:
                     memtable = self._state.view.active
-                    data = memtable.data
-                    if (note := memtable.note) is not None:
-                        note((key, data.get(key, ABSENT)))
-                    data[key] = value
-                    memtable.size += ENTRY_BYTES + len(key) + size
-                    memtable.last_lsn = lsn
+                    memtable.put(key, value, lsn, ENTRY_BYTES + len(key) + size)
                     self._rotate_if_full(memtable)
                 else:
                     if lsn < 0:
@@ -259,7 +262,7 @@ class Commit:
         try:
             found, words = self._found.pop()
         except IndexError:
-            found, words = _new_found()
+            found, words = new_found()
         try:
             first = commit(self._wal, *arguments, token, found)
             if first < 0:
@@ -315,54 +318,6 @@ class Commit:
     def fail(self, error: FailedError) -> None:
         """Take note that the log has failed: the store is read-only."""
         self._state.fail(error)
-
-    def publish(self, wait: bool = True) -> None:
-        """Apply what has become durable, in LSN order, and let go of those who wait for it.
-
-        With `wait` False WouldStallError, as in `log`.
-        """
-        found, words = _new_found()
-        # What becomes durable after the last look is published by those who wait for it.
-        more = True
-        while more:
-            lib.oor_wal_peek_durable(self._wal, found)
-            more = bool(words[0]) and self._publish(found, words, wait)
-
-    def _publish(self, found: Any, words: Any, wait: bool = True) -> bool:
-        """Apply the first frames of the queue that are durable; whether there may be more."""
-        waiting = self._waiting
-        last = count = 0
-        try:
-            with self._lock if wait else self._patient_lock:
-                # Only now: a mutation that need not wait is logged and then put into the queue by
-                # whoever holds the lock, and a frame behind it may be durable in between.
-                lib.oor_wal_peek_durable(self._wal, found)
-                count = words[0]
-                numbers = ffi.unpack(words, 1 + 3 * count)
-                for at in range(1, 3 * count, 3):
-                    token = numbers[at + 2]
-                    entry = waiting.get(token)
-                    memtable = self._state.view.active
-                    # Somebody else may have applied it; or an exception ended a round anywhere.
-                    if entry is not None and numbers[at + 1] > memtable.last_lsn:
-                        pairs, size = entry
-                        memtable.apply(
-                            pairs if isinstance(pairs, dict) else pairs(),
-                            numbers[at],
-                            numbers[at + 1],
-                            size,
-                        )
-                        if memtable.size >= self._memtable_bytes:
-                            self._state.rotate_memtable()
-                    waiting.pop(token, None)
-                    last = numbers[at + 1]
-        finally:
-            # Those who are served go on, whatever became of the rest.
-            position = lib.oor_wal_publish(self._wal, last)
-        if position >= self._state.rotate_at or self._state.log_full:
-            with self._lock if wait else self._patient_lock:
-                self._rotate_if_full(self._state.view.active)
-        return bool(count == lib.OOR_WAL_DURABLE_COUNT)
 
     # ---- under the commit lock ------------------------------------------------------------------
 
@@ -437,29 +392,6 @@ class Commit:
         memtable = state.view.active
         memtable.apply(pairs, first, last, size)
         self._rotate_if_full(memtable)
-
-    def _rotate_if_full(self, memtable: Memtable) -> None:
-        """Exchange the active memtable if it, or the log that it keeps, is as large as it may
-        be.
-        """
-        state = self._state
-        if (
-            memtable.size >= self._memtable_bytes
-            or lib.oor_wal_position(self._wal) >= state.rotate_at
-            # What others wait for goes to a table as soon as it is here.
-            or state.log_full
-        ):
-            state.rotate_memtable()
-
-    def _queue_behind(
-        self, load: Callable[[], Mutations], first: int, last: int, size: int
-    ) -> None:
-        """A mutation that need not wait was logged behind some that do: it is applied after
-        them.
-        """
-        token = next(self._tokens)
-        self._waiting[token] = (load, size)
-        check(lib.oor_wal_enqueue(self._wal, first, last, token))
 
     def settle(self, load: Callable[[], Mutations], first: int, last: int) -> None:
         """After an exception (a signal handler's, say) in the section that logs and applies.

@@ -137,6 +137,15 @@ class Memtable:
         self.last_lsn = last_lsn
         self.size += size
 
+    def put(self, key: bytes, value: bytes, lsn: int, size: int) -> None:
+        """Take in one mutation, the next: `apply` of a pair, in half the time."""
+        data = self.data
+        if (note := self.note) is not None:
+            note((key, data.get(key, ABSENT)))
+        data[key] = value
+        self.last_lsn = lsn
+        self.size += size
+
     def _take_columns(self, laid: Laid) -> bool:
         """Keep a batch as columns; False where a dict has to take it.
 

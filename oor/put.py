@@ -1,8 +1,9 @@
-"""The put that waits for nothing, flat: the most frequent call of a store that is written to.
+"""The put of a store in its own mode, flat: the most frequent call of a store that is written to.
 
 What `Commit.put` does where nothing is out of the ordinary, with a third of the steps: one crossing
-logs the mutation, one store into a dict shows it. The log keeps count of what goes this way
-(`Commit.allow`), so that a memtable's size is added up once in a while and not in each call.
+logs the mutation, one store into a dict shows it. The log keeps count of what goes this way without
+a wait (`Commit.allow`), so that a memtable's size is added up once in a while and not in each call.
+In `sync` mode `Commit.put_durably` waits for the device in between.
 """
 
 from __future__ import annotations
@@ -55,4 +56,6 @@ class Puts:
                     except BaseException:
                         self._commit.settle(partial(dict, [(key, value)]), lsn, lsn)
                         raise
+            elif not state.hindered:
+                return self._commit.put_durably(key, value)
         return self._commit.put(key, value, durability)

@@ -5,7 +5,6 @@ neither.
 from __future__ import annotations
 
 import errno
-import itertools
 import linecache
 import os
 import shutil
@@ -18,10 +17,8 @@ from support.engine import TINY, content, kill, scratch
 from support.recording import Op, Recording
 
 import oor
-import oor.commit
 from oor.crashlab.rules import failed_syncs_are_final
 from oor.log import SegmentScan, Tail
-from oor.memtable import Memtable
 from oor.native import Columns
 
 ROOMY = TINY | {"memtable_bytes": 1 << 20, "segment_bytes": 1 << 20, "tail_bytes": 64 << 10}
@@ -211,56 +208,6 @@ def test_all_who_wait_for_one_sync_are_told_when_it_fails(path):
         kill(db)
 
 
-def put_by_threads(db, threads, count):
-    """Each thread looks its record up behind each put; returns (acknowledged, errors)."""
-    kept, errors = set(), []
-
-    def puts(thread):
-        for n in range(count):
-            key = b"%d.%d" % (thread, n)
-            try:
-                db.put(key, key, durability="sync")
-            except (MemoryError, AssertionError) as error:
-                errors.append(error)
-                continue
-            assert db.get(key) == key
-            kept.add(key)
-
-    running = [threading.Thread(target=puts, args=(n,)) for n in range(threads)]
-    for thread in running:
-        thread.start()
-    for thread in running:
-        thread.join()
-    return kept, errors
-
-
-def test_whom_another_served_comes_back_to_what_is_visible(path):
-    with oor.open(path, **ROOMY) as db:
-        kept, errors = put_by_threads(db, 8, 100)
-        assert len(kept) == 800 and not errors
-        assert not db._commit._waiting
-        assert agree(db)
-
-
-def test_those_who_wait_for_a_publisher_that_fails_are_published_all_the_same(path, monkeypatch):
-    """One thread makes the sync and shows it for all; an exception may keep it from either."""
-    apply, calls = Memtable.apply, itertools.count(1)
-
-    def apply_or_not(*arguments):
-        if next(calls) % 7 == 0:
-            raise MemoryError("planted")
-        apply(*arguments)
-
-    with oor.open(path, **ROOMY) as db:
-        monkeypatch.setattr(Memtable, "apply", apply_or_not)
-        kept, errors = put_by_threads(db, 8, 60)
-        monkeypatch.undo()
-        assert errors and len(kept) + len(errors) >= 480
-        db.put(b"last", b"")
-        assert not db._commit._waiting
-        assert agree(db) and kept <= set(db.keys())
-
-
 def large_batch(name):
     """1 MiB in values that are not joined, with a deletion and a short value among them."""
     long = {b"%s.%d" % (name, n): b"%d" % n * 65536 for n in range(16)}
@@ -319,6 +266,7 @@ def test_a_sync_write_that_met_a_full_disk_goes_on_with_the_next(path):
 
 WRITES = {
     "put": lambda db: db.put(b"k", b"new", durability="os"),
+    "put of a sync store": lambda db: db.put(b"k", b"new"),
     "put sync": lambda db: db.put(b"k", b"new", durability="sync"),
     "delete": lambda db: db.delete(b"k", durability="os"),
     "delete sync": lambda db: db.delete(b"k", durability="sync"),
@@ -334,7 +282,15 @@ WRITES = {
     ),
     "put that fills the memtable": lambda db: db.put(b"k", b"x" * 9000, durability="os"),
 }
-HERE = ("oor/commit.py", "oor/state.py", "oor/memtable.py", "oor/native.py", "oor/log.py")
+HERE = (
+    "oor/commit.py",
+    "oor/publish.py",
+    "oor/put.py",
+    "oor/state.py",
+    "oor/memtable.py",
+    "oor/native.py",
+    "oor/log.py",
+)
 
 
 class Interrupter:
@@ -420,44 +376,6 @@ def test_an_interrupt_at_any_line_of_a_write_leaves_log_and_memtable_the_same(na
             assert content(db) == found
 
 
-@pytest.mark.parametrize("is_batch", [False, True], ids=["put", "write"])
-def test_what_waits_for_no_sync_is_applied_before_what_was_logged_behind_it(
-    path, monkeypatch, is_batch
-):
-    """The one behind it becomes durable, and is about to be published, before the first one stands
-    in the queue.
-    """
-    with oor.open(path, **ROOMY) as db:
-        behind = threading.Thread(
-            target=db.put, args=(b"behind", b"2"), kwargs={"durability": "sync"}
-        )
-
-        def logged_then_passed(append):
-            def body(*arguments):
-                lsn = append(*arguments)
-                if behind.ident is None:
-                    behind.start()
-                    db._state.log.wait(lsn)
-                    while db._state.log.next_lsn() <= lsn + 1:
-                        pass
-                    db._state.log.wait(lsn + 1)
-                return lsn
-
-            return body
-
-        if is_batch:
-            lib = oor.commit.lib
-            monkeypatch.setattr(
-                "oor.commit.lib", Instead(lib, logged_then_passed(lib.oor_wal_append))
-            )
-            db.write({b"first": b"1"}, durability="os")
-        else:
-            monkeypatch.setattr("oor.commit._put", logged_then_passed(oor.commit._put))
-            db._commit.put(b"first", b"1", "os")
-        behind.join()
-        assert content(db) == {b"first": b"1", b"behind": b"2"}
-
-
 def test_a_batch_that_is_only_logged_never_waits_for_the_device(path):
     """However large: its caller may be an event loop, and holds the commit lock."""
     options = TINY | {"segment_bytes": 4 << 20, "tail_bytes": 1 << 20, "memtable_bytes": 1 << 20}
@@ -469,14 +387,3 @@ def test_a_batch_that_is_only_logged_never_waits_for_the_device(path):
         assert mode is oor.Durability.SYNC and db.durable_lsn < lsn
         db._commit.make_durable(lsn)
         assert db.durable_lsn == lsn and db.get(b"large") == pairs[b"large"]
-
-
-class Instead:
-    """The C half with another append."""
-
-    def __init__(self, lib, append):
-        self._lib = lib
-        self.oor_wal_append = append
-
-    def __getattr__(self, name):
-        return getattr(self._lib, name)

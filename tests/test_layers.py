@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 LAYERS = """
 errors options names telemetry | native | bulk codec batch memtable log table version trace |
-pins manifest iterator short_scans | columns | reads | snapshot manners | state | pressure | commit put flush compaction checkpoint analysis salvage
+pins manifest iterator short_scans | columns | reads | snapshot manners | state | pressure | publish | commit put flush compaction checkpoint analysis salvage
 recovery lock | survey | compactor | background stats verify doctor handle | reader backup | db | metrics |
 prometheus | aio registry | demo report torture | crashlab lab course | cli
 """
