@@ -12,4 +12,4 @@ _span = re.sub(r"^(#define \w+ \w+).*$", r"\1", _span, flags=re.MULTILINE)
 
 ffibuilder = FFI()
 ffibuilder.cdef(_span)
-ffibuilder.set_source("oor._native", '#include "oor.h"')
+ffibuilder.set_source("oor._native", '#include "oor.h"\n#include "native.h"')

@@ -596,7 +596,7 @@ int oor_table_block_pairs(oor_table *table, uint64_t at, oor_buffer *out);
 
 /* ---- reads (version.c, merge.c, scan.c) ------------------------------------------------------ */
 
-enum oor_lookup { OOR_ABSENT = 0, OOR_FOUND = 1, OOR_DELETED = 2 };
+enum oor_lookup { OOR_ABSENT = 0, OOR_FOUND = 1, OOR_DELETED = 2, OOR_UNREAD = 3 };
 
 typedef struct {
     const uint8_t *data; /* in a block that whoever looked it up holds */
@@ -624,6 +624,10 @@ typedef struct {
 /* The newest value of a key, into the reader's room: its size, else an oor_read.
  * A value that is larger than the room is not copied: the caller asks again with a larger one. */
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
+/* Puts `lookup_of` into the compiled module: lookup_of(address of a version, fail) gives a Python
+ * function (key: bytes) -> bytes | None that holds the version and calls fail(code) to raise.
+ * 0, or -1 where the interpreter refused.  Written against Python's stable ABI: native.h. */
+int oor_python_install(void);
 /* Memory that looking up many keys takes, kept from call to call; one call at a time uses it. */
 typedef struct oor_lookups oor_lookups;
 oor_lookups *oor_lookups_new(void);

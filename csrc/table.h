@@ -122,7 +122,9 @@ oor_cached *oor_table_block(oor_table *table, uint32_t at);
  * content, or an error. */
 int64_t oor_table_content(const oor_table *table, const oor_place *place, uint32_t codec,
                           const uint8_t *payload, size_t size);
-/* The same for a caller that knows its counters. */
+/* The same if the cache has it, without an error otherwise; `counters` are the calling thread's. */
+oor_cached *oor_table_block_cached(oor_table *table, uint32_t at, atomic_uint_least64_t *counters);
+/* oor_table_block for such a caller. */
 oor_cached *oor_table_block_counted(oor_table *table, uint32_t at, atomic_uint_least64_t *counters);
 /* Looks `key` up in a block: OOR_FOUND, with a value that lies in the block, OOR_DELETED or
  * OOR_ABSENT. */

@@ -400,16 +400,20 @@ static uint8_t *fetch_block(const oor_table *table, const oor_place *place, size
     return NULL;
 }
 
+oor_cached *oor_table_block_cached(oor_table *table, uint32_t at, atomic_uint_least64_t *counters) {
+    oor_cached *cached = oor_slot_acquire(&table->slots[at]);
+    if (!cached) return NULL;
+    /* Head, tags and offsets lie side by side: their misses overlap. */
+    oor_slot_prefetch(&table->slots[at]);
+    oor_count(counters, COUNT_HITS);
+    oor_cached_visit(cached);
+    return cached;
+}
+
 oor_cached *oor_table_block_counted(oor_table *table, uint32_t at,
                                     atomic_uint_least64_t *counters) {
-    oor_cached *cached = oor_slot_acquire(&table->slots[at]);
-    if (cached) {
-        /* Head, tags and offsets lie side by side: their misses overlap. */
-        oor_slot_prefetch(&table->slots[at]);
-        oor_count(counters, COUNT_HITS);
-        oor_cached_visit(cached);
-        return cached;
-    }
+    oor_cached *cached = oor_table_block_cached(table, at, counters);
+    if (cached) return cached;
     oor_count(counters, COUNT_MISSES);
     oor_place place = oor_table_place(table, at);
     size_t size, taken;

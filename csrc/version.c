@@ -74,62 +74,52 @@ uint32_t oor_version_find(const oor_version *version, uint32_t level, const uint
     return low;
 }
 
-/* Where a lookup is among the tables that may hold its key, the newest entry first. */
-typedef struct {
-    uint32_t level; /* the next one */
-    uint32_t at, end;
-} place;
-
-/* The next table whose range and filter allow the key; NULL: there is none. */
-static oor_table *next_table(const oor_version *version, place *from, const uint8_t *key,
-                             size_t key_size, uint64_t prefix, uint64_t hash,
-                             atomic_uint_least64_t *counters) {
+/* Finds the next table whose range and filter allow the key, and the block; 0: there is none. */
+static int next_table(const oor_version *version, oor_search *search, const uint8_t *key,
+                      size_t key_size, atomic_uint_least64_t *counters) {
+    uint64_t prefix = oor_key_prefix(key, key_size);
     for (;;) {
-        while (from->at == from->end) {
-            if (from->level == version->levels) return NULL;
-            from->at = version->starts[from->level];
-            from->end = version->starts[from->level + 1];
-            if (from->level > 0) {
-                from->at = oor_version_find(version, from->level, key, key_size, prefix);
-                from->end = from->at < from->end ? from->at + 1 : from->at;
+        while (search->at == search->end) {
+            if (search->level == version->levels) return 0;
+            search->at = version->starts[search->level];
+            search->end = version->starts[search->level + 1];
+            if (search->level > 0) {
+                search->at = oor_version_find(version, search->level, key, key_size, prefix);
+                search->end = search->at < search->end ? search->at + 1 : search->at;
             }
-            from->level++;
+            search->level++;
         }
-        oor_table *table = version->tables[from->at++];
-        if (oor_table_range(table, key, key_size, prefix) == 0 &&
-            oor_table_passes(table, hash, counters))
-            return table;
+        oor_table *table = version->tables[search->at++];
+        if (oor_table_range(table, key, key_size, prefix) != 0 ||
+            !oor_table_passes(table, search->hash, counters))
+            continue;
+        search->table = table;
+        search->block_at = oor_table_find_block(table, key, key_size, prefix);
+        return 1;
     }
 }
 
-/* Looks into a block of a table that may hold the key; *held, if there is one already, is that
- * block.  An oor_lookup or an error; a found value lies in *held, the caller's to release. */
-static int look_into(oor_table *table, uint32_t block_at, const uint8_t *key, size_t key_size,
-                     uint64_t hash, atomic_uint_least64_t *counters, oor_cached **held,
-                     oor_value *out) {
-    oor_count(counters, COUNT_TOUCHED);
-    if (!*held) *held = oor_table_block_counted(table, block_at, counters);
-    if (!*held) return oor_last_error()->code;
-    int found = oor_cached_find(*held, key, key_size, hash, out);
-    if (found == OOR_FOUND) return found;
-    oor_cached_release(*held);
-    *held = NULL;
-    if (found == OOR_ABSENT && table->filter) oor_count(counters, COUNT_VAIN);
-    return found;
-}
-
-/* Looks a key up from a place on. */
-static int look_up(const oor_version *version, place *from, const uint8_t *key, size_t key_size,
-                   uint64_t hash, atomic_uint_least64_t *counters, oor_cached **held,
-                   oor_value *out) {
-    uint64_t prefix = oor_key_prefix(key, key_size);
-    oor_table *table;
-    int found = OOR_ABSENT;
-    while (found == OOR_ABSENT &&
-           (table = next_table(version, from, key, key_size, prefix, hash, counters)))
-        found = look_into(table, oor_table_find_block(table, key, key_size, prefix), key, key_size,
-                          hash, counters, held, out);
-    return found;
+int oor_version_search(const oor_version *version, oor_search *search, const uint8_t *key,
+                       size_t key_size, int may_read, oor_value *out) {
+    if (!version->tables[0]) return OOR_ABSENT;
+    atomic_uint_least64_t *counters = oor_version_counters(version);
+    for (;;) {
+        if (!search->table && !next_table(version, search, key, key_size, counters))
+            return OOR_ABSENT;
+        oor_table *table = search->table;
+        if (!search->held)
+            search->held = may_read ? oor_table_block_counted(table, search->block_at, counters)
+                                    : oor_table_block_cached(table, search->block_at, counters);
+        if (!search->held) return may_read ? oor_last_error()->code : OOR_UNREAD;
+        oor_count(counters, COUNT_TOUCHED);
+        int found = oor_cached_find(search->held, key, key_size, search->hash, out);
+        if (found == OOR_FOUND) return found;
+        oor_cached_release(search->held);
+        search->held = NULL;
+        search->table = NULL;
+        if (found != OOR_ABSENT) return found;
+        if (table->filter) oor_count(counters, COUNT_VAIN);
+    }
 }
 
 /* ---- one value ------------------------------------------------------------------------------ */
@@ -137,21 +127,17 @@ static int look_up(const oor_version *version, place *from, const uint8_t *key, 
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size) {
     const oor_version *version = reader->version;
     const uint8_t *bytes = (const uint8_t *)key;
-    if (!version->tables[0]) return OOR_READ_ABSENT;
-    atomic_uint_least64_t *counters = oor_cache_counters(version->tables[0]->cache);
-    oor_count(counters, COUNT_LOOKUPS);
-    oor_cached *held = NULL;
+    if (version->tables[0]) oor_count(oor_version_counters(version), COUNT_LOOKUPS);
+    oor_search search = {.hash = oor_hash(bytes, key_size)};
     oor_value value;
-    place from = {0};
-    int found = look_up(version, &from, bytes, key_size, oor_hash(bytes, key_size), counters, &held,
-                        &value);
+    int found = oor_version_search(version, &search, bytes, key_size, 1, &value);
     if (found != OOR_FOUND)
         return found == OOR_ABSENT    ? OOR_READ_ABSENT
                : found == OOR_DELETED ? OOR_READ_DELETED
                                       : OOR_READ_FAILED + found;
     int fits = value.size <= reader->capacity;
     if (fits && value.size) memcpy(reader->room, value.data, value.size);
-    oor_cached_release(held);
+    oor_cached_release(search.held);
     return fits ? (int64_t)value.size : OOR_READ_LARGE - (int64_t)value.size;
 }
 
@@ -163,18 +149,9 @@ typedef struct {
     uint32_t size; /* OOR_TOMBSTONE: none */
 } answer;
 
-/* A lookup under way. */
-typedef struct {
-    uint64_t hash;
-    place place;
-    oor_table *table; /* the first that may hold the key; NULL: none */
-    uint32_t block_at;
-    oor_cached *held; /* the block, if the cache had it */
-} lookup;
-
 struct oor_lookups {
     oor_key_ref refs[2 * BATCH];
-    lookup lookups[BATCH];
+    oor_search searches[BATCH];
     answer answers[BATCH];
     oor_buffer arena;
 };
@@ -198,8 +175,8 @@ void oor_lookups_free(oor_lookups *lookups) {
 /* A lookup misses the processor's cache at four places, one after the other.  So the keys of a
  * batch take its steps side by side, each some keys behind the one before: the filter's line, the
  * block's head, the entry, the answer. */
-static void fetch_filters(const oor_version *version, const oor_key_ref *ref, lookup *to) {
-    *to = (lookup){.hash = oor_hash(ref->key, ref->key_size)};
+static void fetch_filters(const oor_version *version, const oor_key_ref *ref, oor_search *to) {
+    *to = (oor_search){.hash = oor_hash(ref->key, ref->key_size)};
     uint64_t prefix = oor_key_prefix(ref->key, ref->key_size);
     for (uint32_t level = 0; level < version->levels; level++) {
         uint32_t at = version->starts[level], end = version->starts[level + 1];
@@ -215,37 +192,24 @@ static void fetch_filters(const oor_version *version, const oor_key_ref *ref, lo
     }
 }
 
-static void fetch_block(const oor_version *version, const oor_key_ref *ref, lookup *to,
+static void fetch_block(const oor_version *version, const oor_key_ref *ref, oor_search *to,
                         atomic_uint_least64_t *counters) {
-    uint64_t prefix = oor_key_prefix(ref->key, ref->key_size);
-    to->table =
-        next_table(version, &to->place, ref->key, ref->key_size, prefix, to->hash, counters);
-    if (!to->table) return;
-    to->block_at = oor_table_find_block(to->table, ref->key, ref->key_size, prefix);
-    oor_slot_prefetch(&to->table->slots[to->block_at]);
+    if (next_table(version, to, ref->key, ref->key_size, counters))
+        oor_slot_prefetch(&to->table->slots[to->block_at]);
 }
 
-static void fetch_entry(lookup *to, atomic_uint_least64_t *counters) {
+static void fetch_entry(oor_search *to, atomic_uint_least64_t *counters) {
     if (!to->table) return;
-    to->held = oor_slot_acquire(&to->table->slots[to->block_at]);
-    if (!to->held) return;
-    oor_count(counters, COUNT_HITS);
-    oor_cached_visit(to->held);
-    oor_cached_prefetch(to->held, to->hash);
+    to->held = oor_table_block_cached(to->table, to->block_at, counters);
+    if (to->held) oor_cached_prefetch(to->held, to->hash);
 }
 
 /* The last step: 1, the value is in the arena; 0, there is none; or an error. */
-static int answer_one(const oor_version *version, const oor_key_ref *ref, lookup *from,
-                      atomic_uint_least64_t *counters, oor_buffer *arena, answer *to) {
+static int answer_one(const oor_version *version, const oor_key_ref *ref, oor_search *search,
+                      oor_buffer *arena, answer *to) {
     oor_value value;
     *to = (answer){0, OOR_TOMBSTONE};
-    oor_count(counters, COUNT_LOOKUPS);
-    if (!from->table) return 0;
-    int found = look_into(from->table, from->block_at, ref->key, ref->key_size, from->hash,
-                          counters, &from->held, &value);
-    if (found == OOR_ABSENT)
-        found = look_up(version, &from->place, ref->key, ref->key_size, from->hash, counters,
-                        &from->held, &value);
+    int found = oor_version_search(version, search, ref->key, ref->key_size, 1, &value);
     if (found != OOR_FOUND) return found < 0 ? found : 0;
     int rc = oor_buffer_reserve(arena, value.size);
     if (rc >= 0) {
@@ -253,8 +217,8 @@ static int answer_one(const oor_version *version, const oor_key_ref *ref, lookup
         if (value.size) memcpy(arena->data + arena->size, value.data, value.size);
         arena->size += value.size;
     }
-    oor_cached_release(from->held);
-    from->held = NULL;
+    oor_cached_release(search->held);
+    search->held = NULL;
     return rc < 0 ? rc : 1;
 }
 
@@ -262,21 +226,22 @@ static int answer_one(const oor_version *version, const oor_key_ref *ref, lookup
  * near. */
 static int64_t answer_batch(const oor_version *version, oor_lookups *work, uint32_t count) {
     int64_t found_count = 0;
-    atomic_uint_least64_t *counters = oor_cache_counters(version->tables[0]->cache);
+    atomic_uint_least64_t *counters = oor_version_counters(version);
     for (uint32_t i = 0; i < count + 3 * AHEAD; i++) {
-        if (i < count) fetch_filters(version, &work->refs[i], &work->lookups[i]);
+        if (i < count) fetch_filters(version, &work->refs[i], &work->searches[i]);
         if (i >= AHEAD && i - AHEAD < count)
-            fetch_block(version, &work->refs[i - AHEAD], &work->lookups[i - AHEAD], counters);
+            fetch_block(version, &work->refs[i - AHEAD], &work->searches[i - AHEAD], counters);
         if (i >= 2 * AHEAD && i - 2 * AHEAD < count)
-            fetch_entry(&work->lookups[i - 2 * AHEAD], counters);
+            fetch_entry(&work->searches[i - 2 * AHEAD], counters);
         if (i < 3 * AHEAD) continue;
         uint32_t at = i - 3 * AHEAD;
         const oor_key_ref *ref = &work->refs[at];
-        int rc = answer_one(version, ref, &work->lookups[at], counters, &work->arena,
-                            &work->answers[ref->index]);
+        oor_count(counters, COUNT_LOOKUPS);
+        int rc =
+            answer_one(version, ref, &work->searches[at], &work->arena, &work->answers[ref->index]);
         if (rc < 0) {
             for (at++; at <= i - 2 * AHEAD && at < count; at++)
-                if (work->lookups[at].held) oor_cached_release(work->lookups[at].held);
+                if (work->searches[at].held) oor_cached_release(work->searches[at].held);
             return rc;
         }
         found_count += rc;

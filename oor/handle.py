@@ -11,14 +11,11 @@ from oor.bulk import Bulk
 from oor.errors import ClosedError
 from oor.iterator import AT_ONCE, HAS_START, HAS_STOP, REVERSE, TUPLES, Scan, read_at_once
 from oor.memtable import ABSENT, Absent
-from oor.native import lib
 from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many, range_bounds
 from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, scan_one
 from oor.snapshot import Snapshot, View
-from oor.version import DELETED
 
-_read = lib.oor_read
 _DOWN = TUPLES | REVERSE
 
 
@@ -64,20 +61,8 @@ class Handle(Reads):
                 if value is not ABSENT:
                     return default if value is None else value
         # `Version.get` in line: a call costs as much as half of the lookup itself.
-        version = view.version
-        readers = version.readers
-        try:
-            reader = readers.pop()
-        except IndexError:
-            reader = version.take_reader()
-        raw, room = reader
-        end = _read(raw, key, len(key))
-        if end >= 0:
-            value = room[:end]
-            readers.append(reader)
-            return value
-        readers.append(reader)
-        return default if end >= DELETED else version.get_rarely(key, end)
+        value = view.version.lookup(key)
+        return default if value is None else value
 
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The values in the order asked, None for a key that is not there. One crossing for all."""

@@ -12,9 +12,10 @@ import marshal
 import os
 import threading
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from oor import _native
 from oor._native import ffi, lib
 from oor.errors import (
     CancelledError,
@@ -32,7 +33,7 @@ from oor.errors import (
     WouldStallError,
 )
 
-__all__ = ["Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned"]
+__all__ = ["Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "lookup_of", "owned"]
 
 TOMBSTONE: int = 0xFFFFFFFF
 """As a value size: this mutation deletes (OOR_TOMBSTONE)."""
@@ -102,6 +103,22 @@ def check(code: int) -> int:
     if code < 0:
         raise _error(code)
     return code
+
+
+_module: Any = _native
+if lib.oor_python_install() < 0:
+    raise ImportError("oor cannot add to its compiled module")
+
+
+def lookup_of(version: Any) -> Callable[[bytes], bytes | None]:
+    """A function that looks a key up in a C version, which it holds: the value, or None.
+
+    The value is copied once. CorruptionError, StorageError; TypeError for another key.
+    """
+    found: Callable[[bytes], bytes | None] = _module.lookup_of(
+        int(ffi.cast("uintptr_t", version)), check
+    )
+    return found
 
 
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from oor.batch import BytesLike, all_bytes
 from oor.errors import CorruptionError, FormatError, LimitError
-from oor.native import Buffer, check, dumps, ffi, lib, loads, owned
+from oor.native import Buffer, check, dumps, ffi, lib, loads, lookup_of, owned
 from oor.table import BlockCache, Table, TableMeta
 
 LEVELS = 7
@@ -115,7 +115,7 @@ class Version:
     Threads: any. Readers keep a version alive while they use it; its tables live as long.
     """
 
-    __slots__ = ("__weakref__", "_level_bytes", "levels", "raw", "readers")
+    __slots__ = ("__weakref__", "_level_bytes", "levels", "lookup", "raw")
 
     def __init__(self, levels: Sequence[Sequence[Table]] = ()) -> None:
         self.levels: tuple[tuple[Table, ...], ...] = tuple(map(tuple, levels))
@@ -129,7 +129,8 @@ class Version:
             lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)),
             lib.oor_version_free,
         )
-        self.readers: list[Reader] = []
+        self.lookup = lookup_of(self.raw)
+        """The value of a key (exactly bytes), None if it is absent or deleted. One call into C."""
 
     @classmethod
     def open(
@@ -166,38 +167,11 @@ class Version:
                     )
 
     def get(self, key: bytes, default: Any = None) -> Any:
-        """The value of `key`, or `default` if it is absent or deleted. One call into C.
-
-        CorruptionError, StorageError. `Handle.get` has the same steps in line.
+        """The value of `key`, or `default` if it is absent or deleted. CorruptionError,
+        StorageError.
         """
-        reader = self.take_reader()
-        end = _read(reader[0], key, len(key))
-        found = reader[1][:end] if end >= 0 else default
-        self.readers.append(reader)
-        return found if end >= DELETED else self.get_rarely(key, end)
-
-    def take_reader(self) -> Reader:
-        """What one lookup at a time needs; whoever takes it puts it back into `readers`.
-
-        Pop and append are atomic, so no two threads share one, and this is faster than a reader of
-        the thread's own.
-        """
-        try:
-            return self.readers.pop()
-        except IndexError:
-            return _reader(self.raw, _ROOM)
-
-    def get_rarely(self, key: bytes, end: int) -> bytes:
-        """What becomes of a lookup whose answer `end` is below `DELETED`."""
-        if end > _LARGE:
-            check(end - _FAILED)
-        # A version never changes, so neither does the size.
-        raw, view = _reader(self.raw, _LARGE - end)
-        again = _read(raw, key, len(key))
-        if _LARGE < again < DELETED:
-            check(again - _FAILED)
-        assert again == _LARGE - end, "a version changed under a reader"
-        return bytes(view)
+        found = self.lookup(key)
+        return default if found is None else found
 
     def get_many(self, keys: Sequence[BytesLike]) -> list[bytes | None]:
         """The value of each key, None if absent or deleted, in the order asked. One call into C.
@@ -231,11 +205,11 @@ class Version:
         """
         with ffi.from_buffer("char[]", buffer, require_writable=True) as room:
             reader = ffi.new("oor_reader *", (self.raw, room, len(room)))
-            found: int = _read(reader, key, len(key))
+            found: int = lib.oor_read(reader, key, len(key))
             if found <= _LARGE:
                 raise too_large(_LARGE - found, len(room))
-            if found < DELETED:
-                check(found - _FAILED)
+            if found < lib.OOR_READ_DELETED:
+                check(found - lib.OOR_READ_FAILED)
         return None if found < 0 else found
 
     def first(
@@ -347,17 +321,7 @@ def _start(table: Table) -> bytes:
 # ---- memory that calls borrow, one call at a time ------------------------------------------------
 
 _ROOM = 4096
-_read = lib.oor_read
-DELETED: int = lib.OOR_READ_DELETED
-"""An answer of a lookup: from 0 on it is the size of a value in the room, from here on there is no
-value, below it is neither.
-"""
-_FAILED: int = lib.OOR_READ_FAILED
 _LARGE: int = lib.OOR_READ_LARGE
-
-Reader = tuple[Any, Any]
-"""The C struct, and a view of the room that values are copied to."""
-
 _FIRST_KEY_MASK = (1 << lib.OOR_FIRST_KEY_BITS) - 1
 _KEPT_MAX = 1 << 20
 _batches: list[tuple[Any, Buffer]] = []
@@ -372,9 +336,3 @@ def _room(size: int) -> tuple[Any, Any]:
 def too_large(size: int, room: int) -> LimitError:
     """What `get_into` raises for a value of `size` bytes and a buffer of `room`."""
     return LimitError(f"the value has {size} bytes, the buffer {room}")
-
-
-def _reader(version: Any, capacity: int) -> Reader:
-    room = ffi.new("char[]", capacity)
-    # The view keeps the room alive; the version is kept by who uses its readers.
-    return ffi.new("oor_reader *", (version, room, capacity)), ffi.buffer(room)

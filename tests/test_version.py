@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import sys
 import threading
 
 import pytest
@@ -123,6 +124,37 @@ def test_many_keys_in_one_call_come_back_in_the_order_asked(store):
     version = store.levels([[], split(model, 3)])
     keys = [b"%06d" % (i * 31 % 10007) for i in range(5000)] * 2
     assert version.get_many(keys) == [model.get(key) for key in keys]
+
+
+def test_a_lookup_takes_bytes_alone_and_outlives_its_version(store):
+    version = store.levels([[{b"a": b"1", b"": b"", b"gone": None, b"long": b"x" * 100_000}]])
+    lookup = version.lookup
+    del version
+    assert [lookup(key) for key in (b"a", b"", b"gone", b"b")] == [b"1", b"", None, None]
+    assert lookup(b"long") == b"x" * 100_000
+    for wrong in ("a", 1, None, bytearray(b"a")):
+        with pytest.raises(TypeError):
+            lookup(wrong)
+
+
+def test_a_lookup_that_reads_from_the_disk_lets_others_run(tmp_path):
+    store = Store(str(tmp_path), cache_bytes=0)
+    version = store.levels([[{b"%04d" % i: b"v" * 50 for i in range(400)}]])
+    interval = sys.getswitchinterval()
+    ran = []
+    other = threading.Thread(target=lambda: ran.append(True))
+    sys.setswitchinterval(1000)
+    try:
+        other.start()
+        # Nobody is asked to give the lock away, so the other runs if a read gives it away.
+        for _ in range(100_000):
+            assert version.lookup(b"0123") is not None
+            if ran:
+                break
+    finally:
+        sys.setswitchinterval(interval)
+        other.join()
+    assert ran
 
 
 def test_keys_of_other_kinds_are_taken_as_bytes_or_refused(store):
