@@ -41,9 +41,9 @@ static PyObject *oor_lookup_key(PyObject *capsule, PyObject *key) {
     if (version->tables[0]) oor_count(oor_version_counters(version), COUNT_LOOKUPS);
     int found = oor_version_search(version, &search, data, (size_t)size, 0, &value);
     if (found == OOR_UNREAD) {
-        Py_BEGIN_ALLOW_THREADS found =
-            oor_version_search(version, &search, data, (size_t)size, 1, &value);
-        Py_END_ALLOW_THREADS
+        PyThreadState *state = PyEval_SaveThread();
+        found = oor_version_search(version, &search, data, (size_t)size, 1, &value);
+        PyEval_RestoreThread(state);
     }
     if (found < 0) return oor_lookup_failed(capsule, found);
     if (found != OOR_FOUND) Py_RETURN_NONE;
