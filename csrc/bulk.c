@@ -1,7 +1,8 @@
 /* bulk.c: the pairs of a memtable that came as columns, without an object for each.
  *
  * bulk    := chunk* entries slots
- * chunk   := (keys values)*         copies of batches; they stay where they are
+ * chunk   := (keys values | op*)*   copies of batches, and of frames of the log (frame.c); they
+ *                                   stay where they are
  * entries := oor_bulk_entry*        one a key, with its newest value, in the order of arrival
  * slots   := u64*                   a power of two of them, at most half taken, open addressing:
  *                                   hash:u32 place:u32, place counted from 1; 0: free
@@ -139,13 +140,13 @@ static void take_all(oor_bulk *bulk, uint64_t count, const uint8_t *key, const u
     }
 }
 
-/* Room for a batch behind what the newest chunk holds.  The first chunks are as large as they must
- * be: a small memtable takes little. */
+/* Room for a batch behind what the newest chunk holds.  The first chunks are little larger than
+ * they must be: a small memtable takes little. */
 static int reserve_bytes(oor_bulk *bulk, size_t more) {
     chunk *newest = bulk->chunks;
     if (newest && newest->size - sizeof(chunk) - newest->used >= more) return 0;
-    size_t size = sizeof(chunk) + more;
     int large = bulk->bytes >= OOR_MEMORY_HUGE;
+    size_t size = sizeof(chunk) + (more < bulk->bytes / 2 ? bulk->bytes / 2 : more);
     if (large) size = oor_round_up(size < CHUNK_MIN ? CHUNK_MIN : size, OOR_MEMORY_HUGE);
     chunk *added = large ? oor_memory_take_huge(size) : oor_memory_take(size);
     if (!added) return oor_fail(OOR_E_MEMORY, NULL, "no memory for %zu bytes", size);
@@ -170,6 +171,52 @@ int oor_bulk_add(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t key
         into->used += keys_size + values_size;
         bulk->bytes += keys_size + values_size;
         take_all(bulk, count, at, key_sizes, at + keys_size, value_sizes);
+    }
+    pthread_mutex_unlock(&bulk->lock);
+    return rc;
+}
+
+/* Decodes up to AHEAD operations and asks for their slots; returns how many, or an error. */
+static int decode_some(const oor_bulk *bulk, const uint8_t *body, size_t size, size_t *at,
+                       oor_bulk_entry *pairs, uint32_t *hashes) {
+    int count = 0, rc = 0;
+    oor_op op;
+    while (count < AHEAD && (rc = oor_op_decode(body, size, at, &op)) > 0) {
+        uint32_t value_size = op.value ? op.value_size : OOR_TOMBSTONE;
+        pairs[count] = (oor_bulk_entry){op.key, op.value, op.key_size, value_size};
+        hashes[count] = hash_of(op.key, op.key_size);
+        __builtin_prefetch(&bulk->slots[hashes[count++] & (bulk->slot_count - 1)], 1);
+    }
+    return rc < 0 ? rc : count;
+}
+
+/* The operations stay as they lie in the frame: entries point between their headers. */
+static int take_ops(oor_bulk *bulk, uint32_t count, const uint8_t *body, size_t size) {
+    oor_bulk_entry pairs[AHEAD];
+    uint32_t hashes[AHEAD];
+    uint64_t taken = 0;
+    size_t at = 0;
+    for (int some; (some = decode_some(bulk, body, size, &at, pairs, hashes)) != 0;) {
+        if (some < 0) return some;
+        if ((taken += (uint64_t)some) > count) break;
+        for (int i = 0; i < some; i++) take(bulk, hashes[i], &pairs[i]);
+    }
+    if (taken == count) return 0;
+    return oor_fail(OOR_E_CORRUPT, NULL, "%llu operations where %u are stated",
+                    (unsigned long long)taken, count);
+}
+
+int oor_bulk_add_ops(oor_bulk *bulk, uint32_t count, const uint8_t *body, size_t body_size) {
+    pthread_mutex_lock(&bulk->lock);
+    int rc = reserve(bulk, count);
+    if (rc >= 0) rc = reserve_bytes(bulk, body_size);
+    if (rc >= 0) {
+        chunk *into = bulk->chunks;
+        uint8_t *at = into->data + into->used;
+        memcpy(at, body, body_size);
+        into->used += body_size;
+        bulk->bytes += body_size;
+        rc = take_ops(bulk, count, at, body_size);
     }
     pthread_mutex_unlock(&bulk->lock);
     return rc;

@@ -557,6 +557,8 @@ void oor_bulk_free(oor_bulk *bulk);
 int oor_bulk_add(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
                  const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                  const uint32_t *value_sizes);
+/* As oor_walscan_next, with the mutations in `bulk` instead of in a dict. */
+int oor_walscan_load(oor_walscan *scan, size_t bytes, oor_bulk *bulk, oor_walscan_chunk *chunk);
 oor_bulk_value oor_bulk_get(oor_bulk *bulk, const uint8_t *key, size_t key_size);
 /* The same for each of `count` keys, of one moment. */
 int oor_bulk_get_many(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,

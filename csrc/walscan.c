@@ -7,6 +7,7 @@
  * every multiple of 8, for whole frames that prove the log once went on: what they promise durable
  * and what LSNs they used.  Those frames are never replayed. */
 #include "walscan.h"
+#include "bulk.h"
 #include "io.h"
 #include "marshal.h"
 #include "tail.h"
@@ -264,8 +265,8 @@ static int keep_frame(oor_walscan *scan, const oor_frame *frame) {
     return 0;
 }
 
-static int marshal_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset,
-                       oor_buffer *out) {
+/* Appends the operations to a dict.  OOR_E_CORRUPT: they do not fit the body. */
+static int marshal_ops(const oor_frame *frame, oor_buffer *out) {
     size_t room = (size_t)frame->op_count * 2 * OOR_MARSHAL_BYTES_ROOM + OOR_MARSHAL_FRAME_ROOM;
     int rc = oor_buffer_reserve(out, frame->body_size + room);
     if (rc < 0) return rc;
@@ -278,14 +279,21 @@ static int marshal_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t
         if (op.value) oor_marshal_bytes(out, op.value, op.value_size);
         else oor_marshal_none(out);
     }
-    if (rc != 0 || ops != frame->op_count) {
-        oor_fail(OOR_E_CORRUPT, scan->path,
-                 "a frame that verifies does not hold the %u operations it states",
-                 frame->op_count);
-        return oor_fail_at(scan->file.id.number, offset, frame->first_lsn,
-                           frame->first_lsn + frame->op_count - 1);
-    }
-    return 0;
+    if (rc == 0 && ops != frame->op_count)
+        return oor_fail(OOR_E_CORRUPT, NULL, "%llu operations", (unsigned long long)ops);
+    return rc;
+}
+
+/* The operations go on in `out`, or where `out` is NULL in `bulk`. */
+static int take_ops(const oor_walscan *scan, const oor_frame *frame, uint64_t offset,
+                    oor_buffer *out, oor_bulk *bulk) {
+    int rc = out ? marshal_ops(frame, out)
+                 : oor_bulk_add_ops(bulk, frame->op_count, frame->body, frame->body_size);
+    if (rc != OOR_E_CORRUPT) return rc;
+    oor_fail(OOR_E_CORRUPT, scan->path,
+             "a frame that verifies does not hold the %u operations it states", frame->op_count);
+    return oor_fail_at(scan->file.id.number, offset, frame->first_lsn,
+                       frame->first_lsn + frame->op_count - 1);
 }
 
 /* Salvage: the next place behind one that does not verify where a frame that goes on does.  Returns
@@ -316,21 +324,18 @@ static int next_frame(oor_walscan *scan, oor_walscan_chunk *chunk, oor_frame *fr
     return find_next_frame(scan, chunk, frame);
 }
 
-int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk) {
+static int next_chunk(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_bulk *bulk,
+                      oor_walscan_chunk *chunk) {
     *chunk = (oor_walscan_chunk){.offset = scan->at};
     scan->frame_count = 0;
-    out->size = 0;
-    int rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
-    if (rc < 0) return rc;
-    oor_marshal_dict_begin(out);
     oor_frame frame;
     while (chunk->bytes < bytes && next_frame(scan, chunk, &frame)) {
         uint64_t offset = scan->at;
         scan->at += frame.size;
         scan->expected_lsn = frame.first_lsn + frame.op_count;
         if (!frame.op_count || scan->expected_lsn - 1 <= scan->after_lsn) continue;
-        rc = keep_frame(scan, &frame);
-        if (rc >= 0) rc = marshal_ops(scan, &frame, offset, out);
+        int rc = keep_frame(scan, &frame);
+        if (rc >= 0) rc = take_ops(scan, &frame, offset, out, bulk);
         if (rc < 0) return rc;
         if (!chunk->first_lsn) chunk->first_lsn = frame.first_lsn;
         chunk->last_lsn = scan->expected_lsn - 1;
@@ -338,8 +343,22 @@ int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walsc
         chunk->records += frame.op_count;
         chunk->bytes += frame.size;
     }
+    return chunk->frames > 0 || chunk->lost_offset > 0;
+}
+
+int oor_walscan_next(oor_walscan *scan, size_t bytes, oor_buffer *out, oor_walscan_chunk *chunk) {
+    out->size = 0;
+    int rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
+    if (rc < 0) return rc;
+    oor_marshal_dict_begin(out);
+    int more = next_chunk(scan, bytes, out, NULL, chunk);
+    if (more < 0) return more;
     rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
     if (rc < 0) return rc;
     oor_marshal_dict_end(out);
-    return chunk->frames > 0 || chunk->lost_offset > 0;
+    return more;
+}
+
+int oor_walscan_load(oor_walscan *scan, size_t bytes, oor_bulk *bulk, oor_walscan_chunk *chunk) {
+    return next_chunk(scan, bytes, NULL, bulk, chunk);
 }

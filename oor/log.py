@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from oor import names
+from oor.bulk import Bulk
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib, owned
 from oor.options import Options
 
@@ -367,13 +368,21 @@ class SegmentScan:
 
     def next(self, size: int = 1 << 20) -> Chunk | None:
         """About `size` bytes of frames, or None at the end."""
-        chunk = self._chunk
-        if not check(lib.oor_walscan_next(self.raw, size, self._buffer.raw, chunk)):
+        if not check(lib.oor_walscan_next(self.raw, size, self._buffer.raw, self._chunk)):
             return None
+        return self._told(self._buffer.load())
+
+    def load(self, bulk: Bulk, size: int = 1 << 20) -> Chunk | None:
+        """As `next`, with the mutations in `bulk`, to which it adds them."""
+        if not check(lib.oor_walscan_load(self.raw, size, bulk.raw, self._chunk)):
+            return None
+        return self._told({})
+
+    def _told(self, pairs: dict[bytes, bytes | None]) -> Chunk:
+        chunk = self._chunk
         loss = None
         if chunk.lost_offset:
             loss = Loss(self._number, chunk.lost_offset, chunk.lost_first_lsn, chunk.lost_last_lsn)
-        pairs = self._buffer.load()
         return Chunk(
             pairs, chunk.frames, chunk.records, chunk.bytes, chunk.first_lsn, chunk.last_lsn, loss
         )

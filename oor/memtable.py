@@ -12,11 +12,14 @@ import time
 import weakref
 from collections.abc import Callable, Iterable
 from itertools import chain, islice, repeat
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sortedcontainers import SortedList
 
 from oor.bulk import ABSENT, MANY, MOVED, Absent, Bulk, Laid
+
+if TYPE_CHECKING:
+    from oor.log import Chunk, SegmentScan
 
 __all__ = ["ABSENT", "COLUMN_BYTES", "ENTRY_BYTES", "Absent", "Memtable", "MemtableView"]
 
@@ -145,6 +148,28 @@ class Memtable:
         data[key] = value
         self.last_lsn = lsn
         self.size += size
+
+    def replay(self, scan: SegmentScan, in_columns: bool) -> Chunk | None:
+        """Take in the next chunk of a segment of the log and return it, or None at the end.
+
+        In columns no object is made of a mutation, at 100 ns instead of 800; but from then on a
+        single put costs 100 ns more. Raises CorruptionError. REQUIRES: nobody writes, or reads yet.
+        """
+        if not in_columns:
+            chunk = scan.next()
+            if chunk is not None and chunk.records:
+                size = chunk.size + ENTRY_BYTES * chunk.records
+                self.apply(chunk.pairs, chunk.first_lsn, chunk.last_lsn, size)
+            return chunk
+        if not isinstance(self.data, Bulk):
+            self.data = Bulk.over(self.data)
+        chunk = scan.load(self.data)
+        if chunk is not None and chunk.records:
+            assert chunk.first_lsn > self.last_lsn, "mutations are applied in LSN order"
+            self.last_lsn = chunk.last_lsn
+            self.size += chunk.size + COLUMN_BYTES * chunk.records
+            self._in_columns += chunk.records
+        return chunk
 
     def _take_columns(self, laid: Laid) -> bool:
         """Keep a batch as columns; False where a dict has to take it.

@@ -25,13 +25,15 @@ from oor.errors import CorruptionError, FormatError, OorError, ReadOnlyError, St
 from oor.handle import ClosedView, Handle
 from oor.log import SegmentScan
 from oor.manifest import read_manifest
-from oor.memtable import ENTRY_BYTES, Memtable
+from oor.memtable import Memtable
 from oor.options import Options
 from oor.pins import Pins
 from oor.snapshot import View
 from oor.table import BlockCache, Table
 from oor.version import Version
 
+COLUMNS_FROM = 1 << 20
+"""Bytes of log from which on its mutations stay columns."""
 ATTEMPTS = 10
 """How often a store that changes meanwhile is read before the reader gives up."""
 _PAUSE = 0.002
@@ -184,10 +186,8 @@ def _replay(plan: RecoveryPlan, *, salvage: bool) -> Memtable:
             plan.directory, info.number, state.database_id, state.epoch, plan.tail,
             max(state.flushed_lsn, memtable.last_lsn), salvage=salvage,
         )  # fmt: skip
-        while (chunk := scan.next()) is not None:
-            if chunk.records:
-                size = chunk.size + len(chunk.pairs) * ENTRY_BYTES
-                memtable.apply(chunk.pairs, chunk.first_lsn, chunk.last_lsn, size)
+        while memtable.replay(scan, plan.redo_bytes >= COLUMNS_FROM) is not None:
+            pass
         scan.close()
     return memtable
 

@@ -28,12 +28,15 @@ from oor.errors import OorError, StorageError
 from oor.flush import write_table
 from oor.log import Log, Loss, SegmentInfo, SegmentScan
 from oor.manifest import Manifest, ManifestState, read_current
-from oor.memtable import ENTRY_BYTES, Memtable
+from oor.memtable import Memtable
 from oor.names import FileKind
 from oor.options import Options
 from oor.table import TableMeta
 from oor.telemetry import reported
 
+COLUMNS_FROM = 4 << 20
+COLUMNS_SHARE = 16
+"""From so many bytes of log, or from such a share of a memtable, what is replayed stays columns."""
 COPY_SLACK = 1 << 20
 """Room in the first segment of an epoch beyond the frames copied into it."""
 
@@ -352,13 +355,12 @@ def _replay(
     """One segment into the memtable; into `log` too, or, without one, into tables when the
     memtable is full.
     """
-    while (chunk := scan.next()) is not None:
+    in_columns = plan.redo_bytes >= min(COLUMNS_FROM, options.memtable_bytes // COLUMNS_SHARE)
+    while (chunk := redo.memtable.replay(scan, in_columns)) is not None:
         if chunk.loss is not None:
             redo.losses.append(chunk.loss)
         if not chunk.records:
             continue
-        size = chunk.size + len(chunk.pairs) * ENTRY_BYTES
-        redo.memtable.apply(chunk.pairs, chunk.first_lsn, chunk.last_lsn, size)
         redo.frames += chunk.frames
         redo.records += chunk.records
         redo.size += chunk.size

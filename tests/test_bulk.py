@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from array import array
 
 import hypothesis.strategies as st
 from hypothesis import given, settings
+from support.engine import kill, scratch
 
 import oor
 from oor import memtable as memtables
+from oor import recovery
 from oor.bulk import ABSENT, Bulk, Laid
 from oor.memtable import COLUMN_BYTES, ENTRY_BYTES, Memtable
 from oor.native import Buffer, Columns
@@ -159,3 +162,37 @@ def test_columns_are_charged_what_they_take_so_that_a_flush_writes_more_of_them(
             assert memtable.payload() == batches * payload
             db.flush()
             assert db.stats().amplification.user_bytes == batches * payload
+
+
+BATCHES = st.lists(st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=70), max_size=12)
+
+
+@settings(max_examples=60, deadline=None)
+@given(batches=BATCHES)
+def test_a_log_is_replayed_into_columns_as_into_a_dict(batches):
+    """And what comes behind it, by pairs or in columns, and a flush make no difference either."""
+    expected = {}
+    with scratch() as folder:
+        db = oor.open(f"{folder}/s", durability="os", background=False)
+        for batch in batches:
+            db.write(batch)
+            expected |= dict(batch)
+        kill(db)
+        live = {key: value for key, value in expected.items() if value is not None}
+        from_bytes = recovery.COLUMNS_FROM
+        try:
+            for in_columns in (True, False):
+                path = f"{folder}/{in_columns}"
+                shutil.copytree(f"{folder}/s", path)
+                recovery.COLUMNS_FROM = 0 if in_columns else from_bytes
+                with oor.open(path, background=False) as db:
+                    memtable = db._state.view.active
+                    assert isinstance(memtable.data, Bulk) == (in_columns and bool(batches))
+                    assert memtable.last_lsn == sum(map(len, batches))
+                    assert dict(db) == live and all(db.get(k) == live.get(k) for k in expected)
+                    memtable._check()
+                    db.put(b"05", b"later")
+                    db.flush()
+                    assert dict(db) == live | {b"05": b"later"}
+        finally:
+            recovery.COLUMNS_FROM = from_bytes
