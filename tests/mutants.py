@@ -16,12 +16,14 @@ import itertools
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from oor import analysis, trace
+from oor import analysis, commit, trace
+from oor.commit import Commit
 from oor.crashlab.explorer import Explorer, Plan
 from oor.crashlab.invariants import Violation
 from oor.crashlab.levels import Level
@@ -287,6 +289,51 @@ def views_begin_one_late(count: Count) -> contextlib.AbstractContextManager[None
     return swapped(Memtable, "view", mutated)
 
 
+@contextlib.contextmanager
+def published_by_an_early_look(count: Count) -> Iterator[None]:
+    here = threading.local()
+
+    def marked(publish: Any) -> Any:
+        def body(self: Commit, *arguments: Any) -> bool:
+            here.publishing = True
+            try:
+                return bool(publish(self, *arguments))
+            finally:
+                here.publishing = False
+
+        return body
+
+    class Lib:
+        """The C half, in which the look under the commit lock finds nothing new."""
+
+        def __init__(self, lib: Any) -> None:
+            self._lib = lib
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._lib, name)
+
+        def oor_wal_peek_durable(self, wal: Any, found: Any) -> None:
+            if getattr(here, "publishing", False):
+                count(1)
+            else:
+                self._lib.oor_wal_peek_durable(wal, found)
+
+    with swapped(Commit, "_publish", marked), swapped(commit, "lib", Lib):
+        yield
+
+
+def again_and_again(explorer: Explorer, recorded: Recorded) -> None:
+    """How threads meet is another thing in each run: up to fifteen, until one shows something."""
+    explorer.explore_recorded(recorded)
+    workload, options = SCRIPTS[recorded.name]
+    for seed in range(2, 16):
+        if any(violation.invariant == "I15" for violation in explorer.tally.violations):
+            break
+        explorer.explore_recorded(
+            record(explorer.disk, workload, name=recorded.name, options=options, seed=seed)
+        )
+
+
 MUTANTS = (
     Mutant("M1", "acknowledge before the sync", ("I2", "I13"), "W-E", acks_before_the_write),
     Mutant("M2", "no sync of a segment's name", ("I2", "I12"), "W-E", without_dir_syncs_after(".wal")),
@@ -312,6 +359,8 @@ MUTANTS = (
            patch=tables_gone_with_a_failed_edit, fault=manifest_sync_fails),
     Mutant("M23b", "a snapshot shows one commit too many", ("I8",), "W-S",
            patch=views_begin_one_late),
+    Mutant("M25", "durable frames are looked for before the commit lock", ("I15",), "W-T",
+           patch=published_by_an_early_look, trial=again_and_again),
     Mutant("M24", "what a recovery copies is not synced", ("I6", "I2", "I1", "I12"),
            "big,big,reopen", copies_not_synced),
 )  # fmt: skip

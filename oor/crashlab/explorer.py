@@ -157,6 +157,8 @@ class Explorer:
             self.note(Violation("I13", text, recorded.name))
         for text in rules.releases[:1]:
             self.note(Violation("I14", text, recorded.name))
+        for text in recorded.wrong_looks[:1]:
+            self.note(Violation("I15", text, recorded.name))
         images = self.images_of(recorded)
         points = points_of(recorded, images, only_last)
         limit = self.plan.per_workload

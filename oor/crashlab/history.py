@@ -2,12 +2,19 @@
 
 It lives outside of the disk. A history is a list of batches in LSN order; marks in the recording
 say when what was promised: "submit n" before batch n (from 1) is given, "ack n" once its call has
-returned, "durable n" once everything up to n was promised durable.
+returned, "durable n" once everything up to n was promised durable, "look n" once a reader has seen
+the state of look n.
+
+Several threads may write. Each mark is then made by the thread that it is about, at that moment,
+and n is the number under which the batch was given; LSN order is known when all have returned, and
+`settle` brings the batches into it.
 """
 
 from __future__ import annotations
 
 import itertools
+import threading
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -28,8 +35,22 @@ class Promise(NamedTuple):
 
 
 @dataclass
+class Look:
+    """What a reader saw."""
+
+    since: int
+    """The newest batch whose call had returned before it looked; from `settle` on its place."""
+    state: State
+    shown: int = 0
+    """The least number of batches that add up to it; 0 if none do, or nothing was there."""
+
+
+@dataclass
 class History:
-    """Every batch given to a store, in LSN order, and marks of when what was promised."""
+    """Every batch given to a store, in LSN order, and marks of when what was promised.
+
+    Threads: any may write and look; the rest is for when they have ended.
+    """
 
     recording: Recording | None = None
     batches: list[Mutations] = field(default_factory=list)
@@ -37,29 +58,82 @@ class History:
     """Of each batch the last LSN; 0 where the call raised."""
     uncertain: set[int] = field(default_factory=set)
     """Batches whose call raised: each is there as a whole, or not at all."""
+    looks: list[Look] = field(default_factory=list)
+    _waited: set[int] = field(default_factory=set, repr=False)
+    """Batches that are visible only once they are durable."""
+    _places: list[int] = field(default_factory=list, repr=False)
+    """Of each number its place in LSN order, where that is another one."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _key: tuple[int, bytes] | None = field(default=None, repr=False)
 
     def write(self, db: Any, batch: Mutations, mode: str) -> int:
         """Give one batch to the store in one of its ways, and note what it promised."""
-        self.batches.append(dict(batch))
-        n = len(self.batches)
+        with self._lock:
+            self.batches.append(dict(batch))
+            self.lsns.append(0)
+            n = len(self.batches)
+            if mode == "sync":
+                self._waited.add(n)
         self.mark(f"submit {n}")
         try:
             lsn = give(db, batch, mode)
         except BaseException:
-            self.lsns.append(0)
             self.uncertain.add(n)
             raise
-        self.lsns.append(lsn)
+        self.lsns[n - 1] = lsn
         self.mark(f"ack {n}")
         if mode == "sync":
             self.mark(f"synced {lsn}")
             self.mark(f"durable {n}")
         return lsn
 
-    def all_durable(self) -> None:
-        """Note that a call has just promised everything."""
-        self.mark(f"durable {len(self.batches)}")
+    def newest(self) -> int:
+        """The number of the batch with the highest LSN whose call has returned; 0: none has."""
+        if self.uncertain:  # nobody gives batches beside one that may raise
+            return len(self.batches)
+        lsns = list(self.lsns)
+        highest = max(lsns, default=0)
+        return lsns.index(highest) + 1 if highest else 0
+
+    def durable(self, n: int) -> None:
+        """Note that a call has just promised everything up to batch `n`."""
+        self.mark(f"durable {n}")
+
+    def looked(self, since: int, state: State) -> None:
+        """Note what a reader saw that began when batch `since` was the newest."""
+        with self._lock:
+            self.looks.append(Look(since, state))
+            n = len(self.looks)
+        self.mark(f"look {n}")
+
+    def settle(self) -> None:
+        """Bring what several threads gave into LSN order. REQUIRES: all have ended, none raised."""
+        order = sorted(range(len(self.lsns)), key=self.lsns.__getitem__)
+        if not self.uncertain and order != list(range(len(order))):
+            self.batches = [self.batches[at] for at in order]
+            self.lsns = [self.lsns[at] for at in order]
+            self._places = [0] * len(order)
+            for place, at in enumerate(order, 1):
+                self._places[at] = place
+            self._waited = {self._place(n) for n in self._waited}
+        for look in self.looks:
+            look.since = self._place(look.since)
+
+    def _place(self, n: int) -> int:
+        return self._places[n - 1] if n and self._places else n
+
+    def wrong_looks(self, lengths: dict[int, list[int]]) -> list[str]:
+        """What readers saw that they must not have seen, in sentences; `lengths`: as below."""
+        wrong = []
+        for n, look in enumerate(self.looks, 1):
+            fitting = [m for m in lengths.get(digest(look.state), ()) if m >= look.since]
+            look.shown = min(fitting, default=0)
+            if not fitting:
+                wrong.append(
+                    f"look {n} sees no prefix of the history that holds batch {look.since}, which "
+                    "was acknowledged before"
+                )
+        return wrong
 
     def mark(self, text: str) -> None:
         """Put a note between the operations, if they are being recorded."""
@@ -97,16 +171,25 @@ class History:
     def promises(self, events: Sequence[Event]) -> list[Promise]:
         """What had been promised after each number of events."""
         submitted = acked = durable = 0
+        given = [False] * (len(self.batches) + 1)
+        waited = [0, *sorted(self._waited)]
         found = [Promise(0, 0, 0)]
         for event in events:
             if event.op is Op.MARK:
                 word, _, number = event.text.partition(" ")
                 if word == "submit":
-                    submitted = int(number)
+                    given[self._place(int(number)) - 1] = True
+                    submitted = given.index(False, submitted)
                 elif word == "ack":
-                    acked = int(number)
+                    acked = max(acked, self._place(int(number)))
                 elif word == "durable":
-                    durable = int(number)
+                    durable = max(durable, self._place(int(number)))
+                elif word == "look":
+                    # What is seen is logged, and with it all before it; and what waits for its sync
+                    # is seen only behind that, and so is all that was logged after it.
+                    shown = self.looks[int(number) - 1].shown
+                    acked = max(acked, shown)
+                    durable = max(durable, waited[bisect_right(waited, shown) - 1])
             found.append(Promise(submitted, acked, durable))
         return found
 

@@ -17,6 +17,9 @@ I11  an open ends: what it reads is bounded by what is there, and nothing stays 
 I12  an open succeeds
 I13  an acknowledgement follows the sync of what it acknowledges (see oor.crashlab.rules)
 I14  the log is freed only when tables hold it, durably (see oor.crashlab.rules)
+I15  a reader beside the writers sees what some prefix of H adds up to, which holds every batch that
+     was acknowledged before it looked; and of batches that wait for their sync none that is not
+     durable: from then on I2 asks for it
 """
 
 from __future__ import annotations

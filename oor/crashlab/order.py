@@ -73,6 +73,7 @@ class OrderRules:
         self._durable: Names = {}
         self._changes: list[tuple[int, str, str, _File | None]] = []  # end, folder, path, what
         self._buffered: set[int] = set()  # descriptors whose writes need a sync
+        self._gone: dict[str, int] = {}  # folder -> highest LSN durable in segments that went
         self.checked = 0
         """Promises and releases that were looked at."""
         self.acks: list[str] = []
@@ -197,6 +198,8 @@ class OrderRules:
             and path.endswith(".wal")
             and (not folder or os.path.dirname(path) == folder)
         ]
+        # Whoever was told may say so only when the segment has gone: what I14 is about.
+        durable += [gone for where, gone in self._gone.items() if folder in ("", where)]
         if max(durable, default=0) < lsn and self._is_known(folder, lsn):
             self.acks.append(
                 f"LSN {lsn} is acknowledged, and durable is only {max(durable, default=0)}"
@@ -217,6 +220,8 @@ class OrderRules:
         file = self._live.get(path)
         if kind is not FileKind.SEGMENT or file is None or file.frames is None:
             return
+        if self._durable.get(path) is file:
+            self._gone[folder] = max(self._gone.get(folder, 0), file.durable_lsn)
         last = file.frames.last_lsn
         if not last or f"{folder}/{names.CURRENT}" not in self._live:
             return  # nothing was logged, or it is a log by itself and no store's

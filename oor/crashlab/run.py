@@ -102,9 +102,17 @@ class Watched:
         return int(self._durable(self.db._state.log.rotate))
 
     def _durable(self, call: Callable[[], Any]) -> Any:
+        newest = self._run.history.newest()
         result = call()
-        self._run.history.all_durable()
+        self._run.history.durable(newest)
         return result
+
+    def look(self) -> State:
+        """All pairs, noted as seen: they must be what a prefix of the history adds up to."""
+        since = self._run.history.newest()
+        state = self.content()
+        self._run.history.looked(since, state)
+        return state
 
     def snapshot(self) -> Any:
         """As DB.snapshot; it is held until the store goes, and must never change."""
@@ -147,7 +155,7 @@ class Run:
         watched = Watched(self, oor.open(self.path, **self.options | options))
         self.stores.append(watched)
         # What an open serves is durable: after a kill too, where it copies it forward.
-        self.history.all_durable()
+        self.history.durable(self.history.newest())
         return watched
 
     def check_snapshots(self) -> None:
@@ -174,6 +182,8 @@ class Recorded:
     """What the workload raised, if it was to meet a fault."""
     promised_before: int = 0
     """Of the recording of a recovery: what had been promised before it served anything."""
+    wrong_looks: list[str] = field(default_factory=list)
+    """What readers saw that they must not have seen."""
 
     @property
     def events(self) -> list[Event]:
@@ -231,5 +241,10 @@ def record(
             _kill_all(run)
     if fault is not None:
         gc.collect()  # what raised may hold descriptors in a cycle; they go now, not later
+    history.settle()
+    lengths = history.lengths()
+    wrong = history.wrong_looks(lengths)
     promises = history.promises(recording.events)
-    return Recorded(name, recording, history, run.options, promises, history.lengths(), failed)
+    return Recorded(
+        name, recording, history, run.options, promises, lengths, failed, wrong_looks=wrong
+    )

@@ -6,6 +6,7 @@ W-E  every kind of call once, to meet an error in each operation
 W-S  snapshots held while memtables are flushed and tables are merged
 mixed  all modes, a close, a kill and a recovery; large  frames larger than the tail
 rolls  the same as mixed, and each edit is a new manifest
+W-T  several writers in mixed modes, and a reader, beside flushes and checkpoints
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import itertools
 import random
 
+from oor.crashlab.crowd import crowd
 from oor.crashlab.history import Mutations
 from oor.crashlab.run import Run, Workload
 
@@ -125,6 +127,8 @@ SCRIPTS: dict[str, tuple[Workload, dict[str, object]]] = {
     "W-E": (errors, {}),
     "W-E-buffered": (errors, {"direct_io": False}),
     "W-S": (snapshots, {}),
+    "W-T": (crowd, {}),
+    "W-T-buffered": (crowd, {"direct_io": False}),
     "large": (large, {}),
     "rolls": (mixed, {"manifest_bytes": 0}),
 }
