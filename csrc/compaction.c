@@ -4,6 +4,9 @@
  * table below can hold its key.  entries_in = entries_out + shadowed + tombstones, or the work
  * fails.
  *
+ * Of a part, the first inputs are read from its start to its stop only.  What they give is counted
+ * apart; whoever runs the parts adds that up, and holds it against what the inputs promise.
+ *
  * Inputs that follow each other without an overlap, as the tables of one level do, share a cursor,
  * so that memory grows with the number of runs and not of tables. */
 #include <stdlib.h>
@@ -29,10 +32,15 @@ struct oor_compaction {
     uint64_t next_crossed; /* bytes of those that end within the current output */
     oor_cursor *cursors;
     uint32_t cursor_count;
+    uint32_t partial_inputs; /* the first so many are read in part */
+    uint32_t partial_cursors;
+    oor_buffer start, stop; /* of the part */
+    int stops;
+    uint64_t stop_prefix;
     oor_heap heap;
     int started;
     int failed;
-    uint64_t entries_expected;
+    uint64_t entries_expected; /* of the inputs that are read whole */
     uint64_t first_lsn, last_lsn;
     oor_builder *builder; /* of the output under way, or of the last: it owns the keys handed out */
     int under_way;
@@ -62,21 +70,39 @@ static void take_inputs(oor_compaction *work, oor_table *const *inputs, uint32_t
     for (uint32_t i = 0, start = 0; i < count; i++) {
         const oor_table_props *props = &inputs[i]->props;
         hold(work->inputs, &work->input_count, inputs[i]);
-        work->entries_expected += props->entries;
-        work->counts.bytes_in += props->file_size;
+        if (i >= work->partial_inputs) work->entries_expected += props->entries;
         if (props->first_lsn < work->first_lsn) work->first_lsn = props->first_lsn;
         if (props->last_lsn > work->last_lsn) work->last_lsn = props->last_lsn;
-        if (i + 1 < count && is_above(inputs[i + 1], inputs[i])) continue;
+        if (i + 1 < count && i + 1 != work->partial_inputs && is_above(inputs[i + 1], inputs[i]))
+            continue;
         oor_cursor_init(&work->cursors[work->cursor_count++], work->inputs + start, i + 1 - start,
                         0, 1);
         start = i + 1;
+        if (start == work->partial_inputs) work->partial_cursors = work->cursor_count;
     }
+}
+
+static int copy_key(oor_buffer *to, const uint8_t *key, size_t size) {
+    int rc = oor_buffer_reserve(to, size + 1);
+    if (rc < 0) return rc;
+    if (size) memcpy(to->data, key, size);
+    to->size = size;
+    return 0;
+}
+
+static int take_part(oor_compaction *work, const oor_compaction_part *part) {
+    work->partial_inputs = part->count;
+    work->stops = part->stop != NULL;
+    work->stop_prefix = part->stop ? oor_key_prefix(part->stop, part->stop_size) : 0;
+    int rc = part->start ? copy_key(&work->start, part->start, part->start_size) : 0;
+    if (rc >= 0 && part->stop) rc = copy_key(&work->stop, part->stop, part->stop_size);
+    return rc;
 }
 
 oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_count,
                                    oor_table *const *below, uint32_t below_count,
-                                   uint32_t next_count) {
-    assert(next_count <= below_count);
+                                   uint32_t next_count, const oor_compaction_part *part) {
+    assert(next_count <= below_count && (!part || part->count <= input_count));
     if (input_count == 0) {
         oor_fail(OOR_E_LIMIT, NULL, "a compaction of no tables");
         return NULL;
@@ -89,7 +115,7 @@ oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_coun
         work->cursors = calloc(input_count, sizeof *work->cursors);
     }
     if (!work || !work->inputs || !work->below || !work->next || !work->cursors ||
-        oor_heap_init(&work->heap, input_count, 0) < 0) {
+        oor_heap_init(&work->heap, input_count, 0) < 0 || (part && take_part(work, part) < 0)) {
         oor_compaction_free(work);
         oor_fail(OOR_E_MEMORY, NULL, "no memory to compact %u tables", input_count);
         return NULL;
@@ -109,6 +135,8 @@ void oor_compaction_free(oor_compaction *work) {
     for (uint32_t i = 0; i < work->below_count; i++) oor_table_release(work->below[i]);
     for (uint32_t i = 0; i < work->next_count; i++) oor_table_release(work->next[i]);
     oor_heap_clear(&work->heap);
+    oor_buffer_clear(&work->start);
+    oor_buffer_clear(&work->stop);
     free(work->inputs);
     free(work->below);
     free(work->next);
@@ -138,7 +166,9 @@ static int may_be_below(oor_compaction *work, const uint8_t *key, uint32_t key_s
 static int start(oor_compaction *work) {
     work->started = 1;
     for (uint32_t i = 0; i < work->cursor_count; i++) {
-        int rc = oor_cursor_seek(&work->cursors[i], NULL, 0);
+        int partial = i < work->partial_cursors && work->start.data;
+        int rc = oor_cursor_seek(&work->cursors[i], partial ? work->start.data : NULL,
+                                 partial ? work->start.size : 0);
         if (rc < 0) return rc;
         if (work->cursors[i].valid) oor_heap_push(&work->heap, &work->cursors[i], i);
     }
@@ -195,15 +225,32 @@ static int take(oor_compaction *work, const char *path, uint64_t number,
     return rc;
 }
 
-static int check_counts(const oor_compaction *work) {
-    const oor_compaction_counts *counts = &work->counts;
-    if (counts->entries_in == work->entries_expected &&
+/* Whether no key is left in front of the part's stop. */
+static int is_done(const oor_compaction *work) {
+    const oor_cursor *top = oor_heap_top(&work->heap);
+    if (!top || !work->stops || top->prefix < work->stop_prefix) return !top;
+    return oor_compare(top->key, top->key_size, work->stop.data, work->stop.size) >= 0;
+}
+
+/* What the cursors of the partial inputs passed: all they stood on, but for where they stand. */
+static uint64_t partial_entries(const oor_compaction *work) {
+    uint64_t passed = 0;
+    for (uint32_t i = 0; i < work->partial_cursors; i++)
+        passed += work->cursors[i].entries - (work->cursors[i].valid ? 1 : 0);
+    return passed;
+}
+
+static int check_counts(oor_compaction *work) {
+    oor_compaction_counts *counts = &work->counts;
+    counts->partial_in = partial_entries(work);
+    uint64_t promised = work->entries_expected + counts->partial_in;
+    if (counts->entries_in == promised &&
         counts->entries_in == counts->entries_out + counts->shadowed + counts->tombstones)
         return 0;
     return oor_fail(
         OOR_E_CORRUPT, work->inputs[0]->path,
         "compaction: %llu entries promised, %llu read, %llu written, %llu and %llu dropped",
-        (unsigned long long)work->entries_expected, (unsigned long long)counts->entries_in,
+        (unsigned long long)promised, (unsigned long long)counts->entries_in,
         (unsigned long long)counts->entries_out, (unsigned long long)counts->shadowed,
         (unsigned long long)counts->tombstones);
 }
@@ -212,14 +259,14 @@ static int next_table(oor_compaction *work, const char *path, uint64_t number,
                       const oor_table_options *options, const oor_compaction_limits *limits,
                       oor_table_props *out) {
     int rc = work->started ? 0 : start(work);
-    for (uint64_t taken = 0; rc >= 0 && work->heap.count > 0; taken++) {
+    for (uint64_t taken = 0; rc >= 0 && !is_done(work); taken++) {
         if (taken % CANCEL_CHECK_ENTRIES == 0 && atomic_load(&work->cancelled))
             return oor_fail(OOR_E_CANCELLED, path, "compaction cancelled");
         if (is_at_end(work, limits)) break;
         if (taken == limits->slice_entries) return OOR_COMPACTION_SLICE;
         rc = take(work, path, number, options);
     }
-    if (rc >= 0 && work->heap.count == 0) rc = check_counts(work);
+    if (rc >= 0 && is_done(work)) rc = check_counts(work);
     if (rc < 0) return rc;
     if (!work->under_way) return OOR_COMPACTION_END;
     rc = oor_builder_finish(work->builder, work->first_lsn, work->last_lsn, out);

@@ -715,9 +715,17 @@ typedef struct {
     uint64_t entries_out;
     uint64_t shadowed;   /* dropped: a newer entry of the key is in the inputs */
     uint64_t tombstones; /* dropped: nothing below can hold the key */
-    uint64_t bytes_in;
+    uint64_t partial_in; /* of entries_in, those of inputs that are read in part */
     uint64_t bytes_out;
 } oor_compaction_counts;
+
+/* Keys to merge, start <= key < stop; NULL: no bound.  The first `count` inputs reach beyond them
+ * and are read in part, the others lie inside and are read whole. */
+typedef struct {
+    const uint8_t *start, *stop;
+    size_t start_size, stop_size;
+    uint32_t count;
+} oor_compaction_part;
 
 /* Where outputs end, and a call. */
 typedef struct {
@@ -735,10 +743,11 @@ enum oor_compaction_step {
 };
 
 /* Inputs newest first; `below` are the older tables that overlap them, and the first `next_count`
- * of those are of the level under the outputs', in key order. */
+ * of those are of the level under the outputs', in key order.  `part` NULL: all inputs whole; else
+ * its keys are copied. */
 oor_compaction *oor_compaction_new(oor_table *const *inputs, uint32_t input_count,
                                    oor_table *const *below, uint32_t below_count,
-                                   uint32_t next_count);
+                                   uint32_t next_count, const oor_compaction_part *part);
 void oor_compaction_free(oor_compaction *compaction);
 /* Goes on with the next output table: an oor_compaction_step or an error. */
 int oor_compaction_next(oor_compaction *compaction, const char *path, uint64_t number,

@@ -212,16 +212,17 @@ class Compactor:
             if job.rewrites
         }
         state.install(edit, opened)
-        self._count(running, sum(meta.size for _, meta in edit.add))
+        self._note_done(running, sum(meta.size for _, meta in edit.add))
         with state.table_names:
             for number in edit.dropped():
                 # Readers that still have the table open go on reading it; only the name goes.
                 with suppress(DiskFullError):
                     native.unlink(state.table_path(number))
 
-    def _count(self, running: Running, size: int) -> None:
+    def _note_done(self, running: Running, size: int) -> None:
         job = running.job
         with self._lock:
+            self.strategy.installed(job, running.partial_entries)
             self.jobs += 1
             if job.rewrites:
                 self.bytes_read += job.size

@@ -97,7 +97,7 @@ class Options:
     """Tables in level 0 from which writers are slowed down, the more the nearer `l0_stop` is."""
     l0_stop: int = 36
     """Tables in level 0 at which writers wait."""
-    l0_share: float = 0.3
+    l0_share: float = 0.5
     """"leveled": level 0 goes into the first level under it once it holds this share of what that
     holds; before, its tables are merged with each other. More costs space and saves writes: such a
     merge writes about 1 + 1 / l0_share bytes for each byte of level 0."""

@@ -18,7 +18,7 @@ class CompactionOptions:
 
     l0_trigger: int = 4
     l0_slowdown: int = 20
-    l0_share: float = 0.3
+    l0_share: float = 0.5
     level_base_bytes: int = 256 * MIB
     level_ratio: int = 10
     tombstone_share: float = 0.5
@@ -43,6 +43,27 @@ class CompactionOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """The keys that one job of several merges, `start` <= key < `stop` (None: no bound), where some
+    inputs reach beyond them: those stay until the last part has been merged.
+    """
+
+    count: int
+    """The first so many inputs reach beyond; the others lie inside."""
+    start: bytes | None
+    stop: bytes | None
+    share: float
+    """How much of those inputs lies inside, about."""
+    taken: int
+    """Their entries that the parts before this one took."""
+
+    @property
+    def is_last(self) -> bool:
+        """Whether no part follows; all of the inputs are merged then."""
+        return self.stop is None
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """Tables to merge into `target`, a level below all of theirs or the deepest of theirs."""
 
@@ -61,11 +82,41 @@ class Job:
     """The inputs go, with all that they hold."""
     reason: str = ""
     """For whoever watches."""
+    part: Part | None = None
+    """None: all of the inputs."""
+
+    @property
+    def partial(self) -> tuple[Table, ...]:
+        """The inputs that are read in part."""
+        return self.inputs[: self.part.count] if self.part else ()
+
+    @property
+    def whole(self) -> tuple[Table, ...]:
+        """The inputs that are read whole."""
+        return self.inputs[len(self.partial) :]
+
+    @property
+    def replaced(self) -> tuple[Table, ...]:
+        """The inputs whose place the outputs take."""
+        return self.inputs if self.part is None or self.part.is_last else self.whole
 
     @property
     def size(self) -> int:
-        """Bytes of the inputs' files."""
-        return sum(table.meta.size for table in self.inputs)
+        """Bytes of the inputs' files, about what lies in the part of those that it reads in
+        part.
+        """
+        return self._of_inputs([table.meta.size for table in self.inputs])
+
+    @property
+    def entries(self) -> int:
+        """Entries of the inputs, counted as `size`."""
+        return self._of_inputs([table.meta.entries for table in self.inputs])
+
+    def _of_inputs(self, figures: list[int]) -> int:
+        if self.part is None:
+            return sum(figures)
+        partial, whole = figures[: self.part.count], figures[self.part.count :]
+        return max(1, sum(whole) + int(self.part.share * sum(partial)))
 
     @property
     def unpacked(self) -> float:
@@ -73,7 +124,7 @@ class Job:
         least.
         """
         content = sum(table.meta.key_bytes + table.meta.value_bytes for table in self.inputs)
-        return max(1.0, content / self.size)
+        return max(1.0, content / sum(table.meta.size for table in self.inputs))
 
     @property
     def rewrites(self) -> bool:

@@ -4,10 +4,11 @@ Level 0 takes flushed tables as they come, so they overlap. The last level is as
 the levels above it get targets from its size, each `level_ratio` times smaller, and end with the
 base level, the first whose target is no more than half of `level_ratio` times `level_base_bytes`.
 (Up to there it costs fewer writes to merge level 0 into a larger level than to have one more.)
-Level 0 merges into the base level once it holds `l0_share` of what that holds, and until then its
-tables are merged with each other, the newest of about one size first; a deeper level that outgrows
-its target gives one table at a time, round robin over the key range, to the level under it. What
-lies above the base level, because the store was smaller or had another strategy, drains downwards.
+Level 0 merges into the base level once it holds `l0_share` of what that holds, a stretch of keys at
+a time (`Parts`), and until then its tables are merged with each other, the newest of about one size
+first; a deeper level that outgrows its target gives one table at a time, round robin over the key
+range, to the level under it. What lies above the base level, because the store was smaller or had
+another strategy, drains downwards.
 
 With ratio r, share s, and n levels from the base level on:
   read   a lookup looks into level 0's tables and one table of each of the n levels, most of which
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from oor.compaction.job import LAST_LEVEL, CompactionOptions, Job, first_deeper, merge, span
+from oor.compaction.parts import Parts
 from oor.compaction.strategy import Busy, Plan, Strategy, free, is_within
 from oor.table import Table
 from oor.version import Version
@@ -71,6 +73,7 @@ class Leveled(Strategy):
     def __init__(self, options: CompactionOptions) -> None:
         super().__init__(options)
         self._resume: dict[int, bytes] = {}
+        self._parts: Parts | None = None
         self._together = min(TOGETHER * options.l0_trigger, max(2, options.l0_slowdown - 1))
 
     def pick(self, version: Version, running: Sequence[Job] = ()) -> Job | None:
@@ -94,6 +97,11 @@ class Leveled(Strategy):
 
     def _pick_l0(self, version: Version, targets: Targets, running: Sequence[Job]) -> Job | None:
         level0 = version.levels[0]
+        if self._parts is not None:
+            job = self._parts.next(version, "level 0 has enough tables")
+            if job is not None:
+                return job if free(job, running) else None
+            self._parts = None
         base = min(targets.base, first_deeper(version))
         within = _newest_of_a_size(level0)
         enough = self.options.l0_share * version.level_bytes(base)
@@ -107,7 +115,16 @@ class Leveled(Strategy):
         else:
             oldest, reason = level0[-L0_JOB_TABLES:], "level 0 has enough tables"
             job = down(version, oldest, 0, base, self.options, reason)
+            if job.rewrites:
+                parts = Parts(oldest, base)
+                job = parts.next(version, reason) or job
+                self._parts = parts if job.part else None
         return job if free(job, running) else None
+
+    def installed(self, job: Job, partial_entries: int) -> None:
+        """Level 0 goes on with its next part."""
+        if self._parts is not None:
+            self._parts.installed(job, partial_entries)
 
     def _pick_level(self, version: Version, level: int, running: Sequence[Job]) -> Job | None:
         """The first table behind the level's last pick whose job can begin, round robin."""

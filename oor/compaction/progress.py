@@ -42,6 +42,8 @@ class Running:
         self.by_hand = by_hand
         self.bytes_read = 0
         self.bytes_written = 0
+        self.partial_entries = 0
+        """Of inputs that are read in part, what this part took; once it has ended."""
         self._bytes_total = job.size
         self.unpacked = job.unpacked
         self._began = time.monotonic()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from oor import names, native
-from oor.compaction.job import CompactionOptions, Job
+from oor.compaction.job import CompactionOptions, Job, Part
 from oor.compaction.pace import SLICE_BYTES, Pace
 from oor.compaction.progress import Running
 from oor.errors import CancelledError, CorruptionError, OorError
@@ -50,7 +50,7 @@ def run(
     """
     job = running.job
     assert job.numbers() <= version.table_numbers(), "a job of another version"
-    remove = tuple(table.meta.number for table in job.inputs)
+    remove = tuple(table.meta.number for table in job.replaced)
     if job.drops:
         return VersionEdit(remove=remove)
     if job.moves:
@@ -78,8 +78,9 @@ def _merge(
 ) -> list[TableMeta]:
     """Write the outputs; every path that may have come to be is put into `written` first."""
     job = running.job
+    part, _keys = _raw_part(job.part)
     raw = owned(
-        lib.oor_compaction_new(*_handles(job.inputs), *_handles(job.below), job.next_count),
+        lib.oor_compaction_new(*_handles(job.inputs), *_handles(job.below), job.next_count, part),
         lib.oor_compaction_free,
     )
     props = ffi.new("oor_table_props *")
@@ -88,7 +89,7 @@ def _merge(
     size_max = options.table_bytes if job.target else _UNLIMITED
     limits = ffi.new("oor_compaction_limits *", (size_max, options.overlap_max, 1))
     table_options = options.table(job.target).raw()
-    entries = sum(table.meta.entries for table in job.inputs)
+    entries, size = job.entries, job.size
     when = max(table.meta.written for table in job.inputs)
     outputs: list[TableMeta] = []
     running.attach(raw)
@@ -98,7 +99,7 @@ def _merge(
             slice_bytes = pace.turn(running) if pace else SLICE_BYTES
             if running.cancelled:
                 raise CancelledError("compaction cancelled")
-            limits.slice_entries = 1 + entries * slice_bytes // job.size
+            limits.slice_entries = 1 + entries * slice_bytes // size
             if step == lib.OOR_COMPACTION_TABLE:
                 number = next_number()
                 written.append(os.path.join(directory, names.table_name(number)))
@@ -109,12 +110,13 @@ def _merge(
             if step == lib.OOR_COMPACTION_TABLE:
                 outputs.append(replace(TableMeta.of(props), written=when))
             lib.oor_compaction_read_counts(raw, counts)
-            running.bytes_read = job.size * counts.entries_in // entries
+            running.bytes_read = min(size, size * counts.entries_in // entries)
             running.bytes_written = counts.bytes_out
     finally:
         running.attach(None)
     written.pop()
     _check_counts(job, outputs, counts)
+    running.partial_entries = counts.partial_in
     ffi.release(raw)
     return outputs
 
@@ -123,13 +125,32 @@ def _handles(tables: tuple[Table, ...]) -> tuple[Any, int]:
     return ffi.new("oor_table *[]", [table.raw for table in tables]), len(tables)
 
 
+def _raw_part(part: Part | None) -> tuple[Any, Any]:
+    """The part as C takes it, and what it points to."""
+    if part is None:
+        return ffi.NULL, None
+    keys = [None if key is None else ffi.from_buffer("uint8_t[]", key + b"\0")
+            for key in (part.start, part.stop)]  # fmt: skip
+    start, stop = (ffi.NULL if key is None else key for key in keys)
+    sizes = (len(part.start or b""), len(part.stop or b""))
+    return ffi.new("oor_compaction_part *", (start, stop, *sizes, part.count)), keys
+
+
 def _check_counts(job: Job, outputs: list[TableMeta], counts: Any) -> None:
     """What the manifest knows of the inputs against what came out: in = out + dropped by rule.
 
     The rules are two: a newer entry of the key is among the inputs, or it is a tombstone with
-    nothing under it. A snapshot drops out of the sum: it keeps whole tables, not entries.
+    nothing under it. A snapshot drops out of the sum: it keeps whole tables, not entries. Of inputs
+    that are read in parts, the last part is held against what all took.
     """
-    promised = sum(table.meta.entries for table in job.inputs)
+    promised = sum(table.meta.entries for table in job.whole) + counts.partial_in
+    if job.part is not None and job.part.is_last:
+        taken = job.part.taken + counts.partial_in
+        if taken != (entries := sum(table.meta.entries for table in job.partial)):
+            raise CorruptionError(
+                f"compaction: the parts of it took {taken} of {entries} entries",
+                path=job.inputs[0].path,
+            )
     kept = sum(meta.entries for meta in outputs)
     if (
         counts.entries_in != promised

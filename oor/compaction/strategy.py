@@ -31,6 +31,9 @@ class Strategy(ABC):
     def pick(self, version: Version, running: Sequence[Job] = ()) -> Job | None:
         """The compaction that is wanted most and conflicts with none that runs; None: none is."""
 
+    def installed(self, job: Job, partial_entries: int) -> None:  # noqa: B027 most need not know
+        """Take note that a job has been done; see `Running.partial_entries`."""
+
     @abstractmethod
     def by_hand(self, start: bytes | None, stop: bytes | None, lsn: int) -> Plan:
         """What settles the keys of [start, stop); tables newer than `lsn` need not be taken in."""

@@ -175,7 +175,7 @@ static void make_tables_and_keys(void) {
 __attribute__((noinline)) void kernel_compaction(void) {
     char path[1200];
     snprintf(path, sizeof path, "%s/out.sst", directory);
-    oor_compaction *work = oor_compaction_new(tables, TABLES, NULL, 0, 0);
+    oor_compaction *work = oor_compaction_new(tables, TABLES, NULL, 0, 0, NULL);
     oor_compaction_limits limits = {1 << 30, UINT64_MAX, 1 << 20};
     oor_table_props props;
     check(oor_compaction_next(work, path, 100, &table_options, &limits, &props));

@@ -230,7 +230,7 @@ static void *compact_tables(void *argument) {
     oor_table_options options = {.block_size = 512, .restart_interval = 8, .filter_bits = 10};
     oor_compaction_limits limits = {1 << 30, UINT64_MAX, 1 << 12};
     for (unsigned number = 100; !atomic_load(&done); number++) {
-        oor_compaction *work = oor_compaction_new(tables, TABLES, NULL, 0, 0);
+        oor_compaction *work = oor_compaction_new(tables, TABLES, NULL, 0, 0, NULL);
         assert(work);
         char path[1200];
         snprintf(path, sizeof path, "%s/%u.out", (const char *)argument, number);
