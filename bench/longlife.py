@@ -35,6 +35,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 import oor
@@ -80,7 +81,12 @@ def sets(count: int, seed: int) -> list[Pair]:
 
 def table_bytes(path: str) -> int:
     """Size of the files of tables."""
-    return sum(entry.stat().st_size for entry in os.scandir(path) if entry.name.endswith(".sst"))
+    size = 0
+    for entry in os.scandir(path):
+        # One that a compaction has replaced may go between the two steps.
+        with suppress(FileNotFoundError):
+            size += entry.stat().st_size if entry.name.endswith(".sst") else 0
+    return size
 
 
 def share(values: list[float], part: float) -> float:
