@@ -626,9 +626,10 @@ typedef struct {
 /* The newest value of a key, into the reader's room: its size, else an oor_read.
  * A value that is larger than the room is not copied: the caller asks again with a larger one. */
 int64_t oor_read(const oor_reader *reader, const char *key, size_t key_size);
-/* Puts `lookup_of` into the compiled module: lookup_of(address of a version, fail) gives a Python
- * function (key: bytes) -> bytes | None that holds the version and calls fail(code) to raise.
- * 0, or -1 where the interpreter refused.  Written against Python's stable ABI: native.h. */
+/* Puts `reads_of` into the compiled module: reads_of(address of a version, fail) gives two Python
+ * functions that hold the version and call fail(code) to raise, lookup(key) -> bytes | None and
+ * scan(low, high, flags, limit, group) -> list of oor_version_scan.  0, or -1 where the interpreter
+ * refused.  Written against Python's stable ABI: native.h. */
 int oor_python_install(void);
 /* Memory that looking up many keys takes, kept from call to call; one call at a time uses it. */
 typedef struct oor_lookups oor_lookups;
@@ -700,13 +701,6 @@ typedef struct {
 
 /* As oor_merge_next, into columns behind what they hold, until they are full. */
 int oor_merge_next_columns(oor_merge *merge, oor_columns *out);
-enum { OOR_FIRST_KEY_BITS = 17 };
-/* The first pair of a walk, its key and then its value in `room`: 0 there is none, else
- * value_size << OOR_FIRST_KEY_BITS | (key_size + 1).  What is larger than the room is not copied:
- * the caller asks again with a larger one. */
-int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
-                          const char *stop, size_t stop_size, uint32_t flags, char *room,
-                          size_t capacity);
 
 /* ---- compaction (compaction.c) --------------------------------------------------------------- */
 

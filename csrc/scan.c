@@ -1,7 +1,7 @@
 /* scan.c: what of a walk crosses to Python in one call: chunks of it, or all of a short one.
  *
  * chunk := list of key value, one behind the other, of pairs, or of keys, as in marshal.h
- * Columns and the first pair: sink.h and oor.h.  Nothing here is written to disk. */
+ * Columns: sink.h.  Nothing here is written to disk. */
 #include "merge.h"
 
 /* Hands on the first pairs as far as they are of one group: 0, or an error.
@@ -48,15 +48,13 @@ int oor_version_scan(const oor_version *version, const char *start, size_t start
                      uint32_t group, oor_buffer *out) {
     if (group > OOR_GROUP_MAX)
         return oor_fail(OOR_E_LIMIT, NULL, "groups of keys with %u bytes in common", group);
-    size_t capacity = out->capacity;
     oor_merge merge;
     int rc = oor_merge_begin(&merge, version, (const uint8_t *)start, start_size,
                              (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
     if (rc < 0) return rc;
     rc = walk_to_list(&merge, pairs, group, out);
     oor_merge_end(&merge);
-    /* Memory that grew may lie where it lay. */
-    return rc < 0 ? rc : out->capacity != capacity;
+    return rc < 0 ? rc : 0;
 }
 
 int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {
@@ -67,30 +65,4 @@ int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {
     if (out->count == 0) out->key_offsets[0] = out->value_offsets[0] = 0;
     oor_sink sink = {.kind = OOR_SINK_COLUMNS, .columns = out};
     return oor_merge_walk(merge, &sink, out->pairs_capacity - out->count);
-}
-
-int64_t oor_version_first(const oor_version *version, const char *start, size_t start_size,
-                          const char *stop, size_t stop_size, uint32_t flags, char *room,
-                          size_t capacity) {
-    oor_merge merge;
-    int rc = oor_merge_begin(&merge, version, (const uint8_t *)start, start_size,
-                             (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
-    if (rc < 0) return rc;
-    const oor_cursor *top;
-    int64_t found = 0;
-    while (found == 0 && (top = oor_heap_top(&merge.heap)) &&
-           !oor_merge_is_past(&merge, top->key, top->key_size)) {
-        if (top->value_size == OOR_TOMBSTONE) {
-            found = oor_heap_step_over(&merge.heap, top->key, top->key_size, NULL);
-            continue;
-        }
-        size_t size = (size_t)top->key_size + top->value_size;
-        if (size <= capacity) {
-            if (top->key_size) memcpy(room, top->key, top->key_size);
-            if (top->value_size) memcpy(room + top->key_size, top->value, top->value_size);
-        }
-        found = (int64_t)top->value_size << OOR_FIRST_KEY_BITS | (int64_t)(top->key_size + 1);
-    }
-    oor_merge_end(&merge);
-    return found;
 }

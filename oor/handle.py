@@ -9,14 +9,12 @@ from typing import Any, Protocol
 from oor.batch import BytesLike, all_bytes, as_bytes
 from oor.bulk import Bulk
 from oor.errors import ClosedError
-from oor.iterator import AT_ONCE, HAS_START, HAS_STOP, REVERSE, TUPLES, Scan, read_at_once
+from oor.iterator import AT_ONCE, REVERSE, Scan
 from oor.memtable import ABSENT, Absent
 from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many, range_bounds
 from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, scan_one
 from oor.snapshot import Snapshot, View
-
-_DOWN = TUPLES | REVERSE
 
 
 class HandleState(Protocol):
@@ -84,21 +82,17 @@ class Handle(Reads):
         """See `Reads.scan`. Up to 512 pairs of tables alone are read before it returns."""
         pins = self._pins
         if limit is not None and 0 < limit <= AT_ONCE and not pins.sites:
-            view = self._state.view
+            view: View = self._state.view
             active = view.active
             if not active.data and not view.immutables:
                 if prefix is not None:
                     start, stop = range_bounds(start, stop, prefix)
-                flags = _DOWN if reverse else TUPLES
-                low = high = b""
-                if start is not None:
-                    low = start = start if type(start) is bytes else as_bytes(start)
-                    flags |= HAS_START
-                if stop is not None:
-                    high = stop = stop if type(stop) is bytes else as_bytes(stop)
-                    flags |= HAS_STOP
+                if start is not None and type(start) is not bytes:
+                    start = as_bytes(start)
+                if stop is not None and type(stop) is not bytes:
+                    stop = as_bytes(stop)
                 version = view.version
-                chunk = read_at_once(version, low, high, flags, limit)
+                chunk = version.scan(start, stop, REVERSE if reverse else 0, limit, 0)
                 bounds = start, stop, reverse, limit
                 return ShortScan(version, active.first_lsn - 1, pins, bounds, chunk)
         return super().scan(start, stop, prefix=prefix, reverse=reverse, limit=limit)

@@ -25,48 +25,11 @@ _KEYS_ONLY: int = lib.OOR_MERGE_KEYS_ONLY
 HAS_START: int = lib.OOR_MERGE_HAS_START
 HAS_STOP: int = lib.OOR_MERGE_HAS_STOP
 TUPLES: int = lib.OOR_MERGE_TUPLES
-_version_scan = lib.oor_version_scan
 _KEPT_MAX = 1 << 20
 _buffers: list[Buffer] = []
 """Borrowed by one call at a time: pop and append are atomic."""
-_rooms: list[Buffer] = []
-"""The same, of calls that say when the memory has moved."""
 
 Pair = tuple[bytes, bytes | None]
-
-
-def flagged(low: bytes | None, high: bytes | None, flags: int) -> tuple[bytes, bytes, int]:
-    """The bounds of a walk as C takes them, whose answer is a list of pairs or of keys."""
-    flags |= TUPLES
-    if low is None:
-        low = b""
-    else:
-        flags |= HAS_START
-    if high is None:
-        high = b""
-    else:
-        flags |= HAS_STOP
-    return low, high, flags
-
-
-def read_at_once(
-    version: Version, low: bytes, high: bytes, flags: int, limit: int, group: int = 0
-) -> list[Any]:
-    """The first `limit` keys or pairs of tables alone, in one crossing. See `flagged`."""
-    try:
-        buffer = _rooms.pop()
-    except IndexError:
-        buffer = Buffer()
-    moved = _version_scan(
-        version.raw, low, len(low), high, len(high), flags, limit, group, buffer.raw
-    )
-    if moved:
-        check(moved)
-        buffer.moved()
-    found: list[Any] = loads(buffer.room)
-    if buffer.capacity <= _KEPT_MAX:
-        _rooms.append(buffer)
-    return found
 
 
 class View(Protocol):
@@ -188,8 +151,8 @@ class Walk:
             raise StopIteration
         if self._fits_one_call():
             assert self._moment is not None and self._left is not None
-            low, high, flags = flagged(self._lower, self._upper, self._flags)
-            self._chunk = read_at_once(self._moment.version, low, high, flags, self._left)
+            version = self._moment.version
+            self._chunk = version.scan(self._lower, self._upper, self._flags, self._left, 0)
             self._done = True
             return self._chunk
         try:

@@ -33,7 +33,7 @@ from oor.errors import (
     WouldStallError,
 )
 
-__all__ = ["Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "lookup_of", "owned"]
+__all__ = ["Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned", "reads_of"]
 
 TOMBSTONE: int = 0xFFFFFFFF
 """As a value size: this mutation deletes (OOR_TOMBSTONE)."""
@@ -74,7 +74,7 @@ if (
     or loads(b"{s\1\0\0\0aN0") != {b"a": None}
     or dumps([b"a", b"", b"a"]) != b"[\3\0\0\0s\1\0\0\0as\0\0\0\0s\1\0\0\0a"
 ):
-    raise ImportError("oor does not know how this Python marshals objects")
+    raise ImportError("oor does not know how this Python reads and writes marshalled objects")
 
 
 def _error(code: int) -> OorError | AssertionError:
@@ -110,14 +110,19 @@ if lib.oor_python_install() < 0:
     raise ImportError("oor cannot add to its compiled module")
 
 
-def lookup_of(version: Any) -> Callable[[bytes], bytes | None]:
-    """A function that looks a key up in a C version, which it holds: the value, or None.
+Lookup = Callable[[bytes], bytes | None]
+RangeScan = Callable[[bytes | None, bytes | None, int, int, int], list[Any]]
 
-    The value is copied once. CorruptionError, StorageError; TypeError for another key.
+
+def reads_of(version: Any) -> tuple[Lookup, RangeScan]:
+    """Two functions that read a C version, which they hold.
+
+    lookup(key) gives the value or None. scan(low, high, flags, limit, group) gives the first pairs
+    with low <= key < high, as oor_version_scan does. CorruptionError, StorageError, LimitError;
+    TypeError for what is not exactly bytes.
     """
-    found: Callable[[bytes], bytes | None] = _module.lookup_of(
-        int(ffi.cast("uintptr_t", version)), check
-    )
+    address = int(ffi.cast("uintptr_t", version))
+    found: tuple[Lookup, RangeScan] = _module.reads_of(address, check)
     return found
 
 

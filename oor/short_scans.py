@@ -12,7 +12,7 @@ from time import monotonic
 from typing import Any, TypeAlias
 
 from oor.errors import ClosedError, OorError
-from oor.iterator import Scan, View, Walk, read_at_once
+from oor.iterator import REVERSE, Scan, View, Walk
 from oor.native import Buffer, check, ffi, lib
 from oor.pins import Moment, Pinned, Pins
 from oor.version import Version
@@ -22,8 +22,6 @@ Pairs: TypeAlias = list[tuple[bytes, bytes]]
 GROUP_MAX: int = lib.OOR_GROUP_MAX
 LIMIT_MAX = (1 << 32) - 1
 _SINGLE_STEPS = 3
-_UP: int = lib.OOR_MERGE_HAS_START | lib.OOR_MERGE_HAS_STOP | lib.OOR_MERGE_TUPLES
-_DOWN: int = _UP | lib.OOR_MERGE_REVERSE
 
 
 def first_pair(
@@ -128,7 +126,7 @@ def scan_one(
     version: Version, low: bytes, high: bytes, limit: int, group: int, reverse: bool
 ) -> Pairs:
     """What `scan_many` gives for one range, of tables alone."""
-    return read_at_once(version, low, high, _DOWN if reverse else _UP, limit, group)
+    return version.scan(low, high, REVERSE if reverse else 0, limit, group)
 
 
 def scan_many(

@@ -9,7 +9,7 @@ from typing import Any
 
 from oor.batch import BytesLike, all_bytes
 from oor.errors import CorruptionError, FormatError, LimitError
-from oor.native import Buffer, check, dumps, ffi, lib, loads, lookup_of, owned
+from oor.native import Buffer, check, dumps, ffi, lib, loads, owned, reads_of
 from oor.table import BlockCache, Table, TableMeta
 
 LEVELS = 7
@@ -115,7 +115,7 @@ class Version:
     Threads: any. Readers keep a version alive while they use it; its tables live as long.
     """
 
-    __slots__ = ("__weakref__", "_level_bytes", "levels", "lookup", "raw")
+    __slots__ = ("__weakref__", "_level_bytes", "levels", "lookup", "raw", "scan")
 
     def __init__(self, levels: Sequence[Sequence[Table]] = ()) -> None:
         self.levels: tuple[tuple[Table, ...], ...] = tuple(map(tuple, levels))
@@ -129,8 +129,8 @@ class Version:
             lib.oor_version_new(tables, ffi.new("uint32_t[]", counts), len(counts)),
             lib.oor_version_free,
         )
-        self.lookup = lookup_of(self.raw)
-        """The value of a key (exactly bytes), None if it is absent or deleted. One call into C."""
+        self.lookup, self.scan = reads_of(self.raw)
+        """See `native.reads_of`."""
 
     @classmethod
     def open(
@@ -219,37 +219,8 @@ class Version:
 
         One call into C, which looks into each table whose range and prefix filter allow it.
         """
-        flags = lib.OOR_MERGE_REVERSE if reverse else 0
-        if lower is None:
-            lower = b""
-        else:
-            flags |= lib.OOR_MERGE_HAS_START
-        if upper is None:
-            upper = b""
-        else:
-            flags |= lib.OOR_MERGE_HAS_STOP
-        try:
-            borrowed = _rooms.pop()
-        except IndexError:
-            borrowed = _room(_ROOM)
-        room, view = borrowed
-        size = _ROOM
-        while True:
-            found = lib.oor_version_first(
-                self.raw, lower, len(lower), upper, len(upper), flags, room, size
-            )
-            if found <= 0:
-                _rooms.append(borrowed)
-                check(found)
-                return None
-            key_end = (found & _FIRST_KEY_MASK) - 1
-            value_end = key_end + (found >> lib.OOR_FIRST_KEY_BITS)
-            if value_end <= size:
-                pair = view[:key_end], view[key_end:value_end]
-                _rooms.append(borrowed)
-                return pair
-            room, view = _room(value_end)
-            size = value_end
+        found = self.scan(lower, upper, lib.OOR_MERGE_REVERSE if reverse else 0, 1, 0)
+        return found[0] if found else None
 
     def tables(self) -> Iterator[Table]:
         """All tables: level 0 newest first, then each deeper level in key order."""
@@ -320,17 +291,9 @@ def _start(table: Table) -> bytes:
 
 # ---- memory that calls borrow, one call at a time ------------------------------------------------
 
-_ROOM = 4096
 _LARGE: int = lib.OOR_READ_LARGE
-_FIRST_KEY_MASK = (1 << lib.OOR_FIRST_KEY_BITS) - 1
 _KEPT_MAX = 1 << 20
 _batches: list[tuple[Any, Buffer]] = []
-_rooms: list[tuple[Any, Any]] = []
-
-
-def _room(size: int) -> tuple[Any, Any]:
-    room = ffi.new("char[]", size)
-    return room, ffi.buffer(room)
 
 
 def too_large(size: int, room: int) -> LimitError:

@@ -137,6 +137,21 @@ def test_a_lookup_takes_bytes_alone_and_outlives_its_version(store):
             lookup(wrong)
 
 
+def test_a_short_scan_takes_only_what_it_says(store):
+    scan = store.levels([[{b"a": b"1", b"b": b"2", b"c": b"3"}]]).scan
+    assert scan(b"b", None, 0, 9, 0) == [(b"b", b"2"), (b"c", b"3")]
+    assert scan(None, b"c", lib.OOR_MERGE_REVERSE, 1, 0) == [(b"b", b"2")]
+    assert scan(None, None, lib.OOR_MERGE_KEYS_ONLY, 2, 0) == [b"a", b"b"]
+    for wrong in (("a", None, 0, 1, 0), (b"a", 1, 0, 1, 0), (b"a", None, 0, "1", 0), ()):
+        with pytest.raises(TypeError):
+            scan(*wrong)
+    for wrong in (-1, 1 << 32, 1 << 70):
+        with pytest.raises(OverflowError):
+            scan(None, None, 0, wrong, 0)
+    with pytest.raises(LimitError):
+        scan(None, None, 0, 1, 256)
+
+
 def test_a_lookup_that_reads_from_the_disk_lets_others_run(tmp_path):
     store = Store(str(tmp_path), cache_bytes=0)
     version = store.levels([[{b"%04d" % i: b"v" * 50 for i in range(400)}]])
