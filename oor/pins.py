@@ -135,36 +135,23 @@ class Work:
         self.pinned = None
 
 
-_CLEAN_MIN = 64
-"""References that may be dead before somebody looks."""
-
-
 class Pins:
     """The views that keep parts of one open store.
 
-    Threads: any; adding is one step for the interpreter, and so is each removal.
+    Threads: any; adding is one step for the interpreter.
     """
 
-    __slots__ = ("_clean_at", "_live", "sites")
+    __slots__ = ("_live", "sites")
 
     def __init__(self, sites: bool = False) -> None:
         self.sites = sites
-        # A reference's hash is the owner's, and was taken when it was added.
+        # A dead reference takes itself out; its hash is the owner's, and was taken when it was
+        # added.
         self._live: set[weakref.ref[Pinning]] = set()
-        self._clean_at = _CLEAN_MIN
 
     def add(self, pinning: Pinning) -> None:
-        """Enter a pin. It leaves by itself some time after it is dropped. O(1), over many."""
-        self._live.add(weakref.ref(pinning))
-        if len(self._live) > self._clean_at:
-            self._clean()
-
-    def _clean(self) -> None:
-        """Take out the dead. A callback for each would cost a short scan more than this."""
-        for reference in list(self._live):
-            if reference() is None:
-                self._live.discard(reference)
-        self._clean_at = max(_CLEAN_MIN, 2 * len(self._live))
+        """Enter a pin. It leaves by itself when it is dropped. O(1)."""
+        self._live.add(weakref.ref(pinning, self._live.discard))
 
     def live(self) -> list[Pinning]:
         """Those that are still there."""

@@ -117,12 +117,11 @@ def test_pins_of_a_closed_store_say_that_it_is_closed(tmp_path):
 
 
 def test_the_bookkeeping_of_dropped_pins_goes_with_them(db):
-    held = [db.snapshot() for _ in range(10)]
     for _ in range(1000):
         db.snapshot()
         db.scan()
-        assert len(db._pins._live) < 100
-    assert len(views(db)) == len(held)
+    gc.collect()
+    assert len(db._pins._live) == 0
 
 
 # ---- what the store itself needs -----------------------------------------------------------------
