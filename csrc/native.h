@@ -1,4 +1,5 @@
-/* native.h: a lookup and a short scan as Python functions, all of the C half that knows Python.h.
+/* native.h: a lookup and a short scan as Python functions; with native_put.h all of the C half that
+ * knows Python.h.
  *
  * Only the compiled module includes it, behind the Python.h of cffi; the stable ABI is all it uses.
  * Through cffi a call of three arguments took 330 ns, of nine 500, and what it found was copied
@@ -14,6 +15,7 @@
 #define OOR_NATIVE_H
 
 #include "marshal.h"
+#include "native_put.h"
 #include "version.h"
 
 #define OOR_CAPSULE "oor.version"
@@ -168,15 +170,24 @@ static PyObject *oor_reads_of(PyObject *self, PyObject *arguments) {
     return made;
 }
 
+static int oor_python_add(PyObject *module, PyMethodDef *method) {
+    PyObject *made = module ? PyCFunction_NewEx(method, NULL, NULL) : NULL;
+    int rc = made ? PyObject_SetAttrString(module, method->ml_name, made) : -1;
+    Py_XDECREF(made);
+    return rc;
+}
+
 int oor_python_install(void) {
-    static PyMethodDef method = {"reads_of", oor_reads_of, METH_VARARGS,
-                                 "reads_of(address: int, fail) -> (lookup, scan)"};
+    static PyMethodDef methods[] = {
+        {"reads_of", oor_reads_of, METH_VARARGS, "reads_of(address: int, fail) -> (lookup, scan)"},
+        {"put_of", oor_put_of, METH_VARARGS, "put_of(address: int, (owner, ABSENT)) -> put"},
+    };
     PyGILState_STATE state = PyGILState_Ensure();
     PyObject *module = PyImport_ImportModule("oor._native");
-    PyObject *made = module ? PyCFunction_NewEx(&method, NULL, NULL) : NULL;
-    int rc = made ? PyObject_SetAttrString(module, "reads_of", made) : -1;
+    int rc = oor_python_add(module, &methods[0]);
+    if (rc >= 0) rc = oor_python_add(module, &methods[1]);
+    if (rc >= 0) rc = oor_put_install();
     if (rc < 0) PyErr_Clear();
-    Py_XDECREF(made);
     Py_XDECREF(module);
     PyGILState_Release(state);
     return rc;

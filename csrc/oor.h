@@ -297,13 +297,8 @@ int oor_wal_start(oor_wal *wal);
  * oor_append_flags, but no stamp. */
 int64_t oor_wal_put(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                     uint32_t value_size, uint32_t flags);
-/* The same where it is easy, in one crossing with few arguments.  OOR_E_STALL, nothing logged and
- * no last error: it would have to wait or to go on to another half of the tail, frames stand in the
- * queue below, its allowance is used up, or a size is past its limit: oor_wal_put tells. */
-int64_t oor_wal_put_easily(oor_wal *wal, const uint8_t *key, uint32_t key_size,
-                           const uint8_t *value, uint32_t value_size);
-/* Lets oor_wal_put_easily log mutations whose keys, values and `entry_size` each add up to `size`;
- * returns how much of the allowance before it was used. */
+/* Lets puts go the easy way (native_put.h) whose keys, values and `entry_size` each add up to
+ * `size`; returns how much of the allowance before it was used. */
 uint64_t oor_wal_allow(oor_wal *wal, uint64_t size, uint64_t entry_size);
 /* `count` mutations as one frame, atomic.  Keys and values lie one behind the other.  Returns the
  * LSN of the first.  With OOR_APPEND_STAMP the first 8 bytes of each value become its LSN

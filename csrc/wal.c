@@ -415,27 +415,30 @@ static int is_easy(const oor_wal *wal, uint64_t cost, uint64_t need) {
            half->base + half->used + need <= wal->current->size && !is_over_bound(wal, 1, need);
 }
 
-int64_t oor_wal_put_easily(oor_wal *wal, const uint8_t *key, uint32_t key_size,
-                           const uint8_t *value, uint32_t value_size) {
-    batch b = {.count = 1,
-               .keys = key,
-               .key_sizes = &key_size,
-               .values = value,
-               .value_sizes = &value_size,
-               .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + value_size};
-    uint64_t need = oor_frame_size(b.body_size);
-    int64_t lsn = OOR_E_STALL;
-    if (key_size > OOR_KEY_SIZE_MAX || value_size > OOR_VALUE_SIZE_MAX) return lsn;
-    pthread_mutex_lock(&wal->lock);
-    uint64_t cost = wal->allowance_entry + key_size + value_size;
-    if (is_easy(wal, cost, need)) {
-        wal->allowance -= cost;
-        lsn = (int64_t)wal->next_lsn;
-        append_to_tail(wal, &b, need);
+int64_t oor_wal_put_begin(oor_wal *wal, size_t key_size, size_t value_size) {
+    if (key_size > OOR_KEY_SIZE_MAX || value_size > OOR_EASY_SIZE) return 0;
+    if (pthread_mutex_trylock(&wal->lock) != 0) return 0;
+    uint64_t body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + value_size;
+    if (is_easy(wal, wal->allowance_entry + key_size + value_size, oor_frame_size(body_size)))
+        return (int64_t)wal->next_lsn;
+    pthread_mutex_unlock(&wal->lock);
+    return 0;
+}
+
+void oor_wal_put_end(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                     uint32_t value_size) {
+    if (key) {
+        batch b = {.count = 1,
+                   .keys = key,
+                   .key_sizes = &key_size,
+                   .values = value,
+                   .value_sizes = &value_size,
+                   .body_size = (uint64_t)OOR_OP_HEADER_SIZE + key_size + value_size};
+        wal->allowance -= wal->allowance_entry + key_size + value_size;
+        append_to_tail(wal, &b, oor_frame_size(b.body_size));
         wal->last_appender = pthread_self();
     }
     pthread_mutex_unlock(&wal->lock);
-    return lsn;
 }
 
 uint64_t oor_wal_allow(oor_wal *wal, uint64_t size, uint64_t entry_size) {

@@ -119,7 +119,7 @@ struct oor_wal {
     int notify_fd;   /* an eventfd that counts changes of what is durable; -1: none */
     int sync_sleeps; /* the sync thread waits without a deadline: an append must wake it */
     int sealed;      /* the last frame is a seal */
-    /* what oor_wal_put_easily may still log, how much it was given, and what it counts for a
+    /* what oor_wal_put_begin may still allow, how much it was given, and what it counts for a
      * mutation besides key and value */
     uint64_t allowance;
     uint64_t allowance_given;
@@ -174,6 +174,15 @@ void oor_wal_find_durable(const oor_wal *wal, oor_wal_durables *out);
 /* wal.c: as oor_wal_put, with the token of a caller who waits; 0: none does. */
 int64_t oor_wal_put_as(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
                        uint32_t value_size, uint32_t flags, uint64_t token);
+
+/* wal.c, for native_put.h: a put in two steps, between which it may still be given up. */
+enum { OOR_EASY_SIZE = 64 << 10 };
+/* The LSN that the put has, with the log's lock held until oor_wal_put_end; 0, without it, where it
+ * would have to wait, or is larger than OOR_EASY_SIZE. */
+int64_t oor_wal_put_begin(oor_wal *wal, size_t key_size, size_t value_size);
+/* Logs the put that was begun, with the sizes it was begun with; `key` NULL: nothing. */
+void oor_wal_put_end(oor_wal *wal, const uint8_t *key, uint32_t key_size, const uint8_t *value,
+                     uint32_t value_size);
 
 /* wal_thread.c */
 int oor_wal_threads_start(oor_wal *wal);

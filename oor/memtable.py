@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable
 from itertools import chain, islice, repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -83,7 +82,7 @@ class Memtable:
 
     __slots__ = (
         "__weakref__", "_in_columns", "_newest", "_order", "_order_lock", "_ordered",
-        "_ordered_single", "data", "first_lsn", "last_lsn", "note", "since", "size",
+        "_ordered_single", "data", "first_lsn", "last_lsn", "noted", "since", "size",
     )  # fmt: skip
 
     def __init__(self, first_lsn: int) -> None:
@@ -97,8 +96,8 @@ class Memtable:
         self.last_lsn = first_lsn - 1
         self.since = time.monotonic()
         """When it was made."""
-        self.note: Callable[[Iterable[bytes | Absent | None]], None] | None = None
-        """Called with a key and what it holds before it is overwritten; None: there is no view."""
+        self.noted: list[bytes | Absent | None] | None = None
+        """Takes a key and what it holds before it is overwritten; None: there is no view."""
         self._newest: weakref.ref[_Saved] | None = None
         self._order: SortedList[bytes] = SortedList()
         self._ordered = 0
@@ -130,8 +129,8 @@ class Memtable:
                 self.size += size - (ENTRY_BYTES - COLUMN_BYTES) * count
                 return
             pairs = pairs.load()
-        if (note := self.note) is not None:
-            note(
+        if (noted := self.noted) is not None:
+            noted.extend(
                 chain.from_iterable(
                     zip(pairs, map(self.data.get, pairs, repeat(ABSENT)), strict=True)
                 )
@@ -143,8 +142,8 @@ class Memtable:
     def put(self, key: bytes, value: bytes, lsn: int, size: int) -> None:
         """Take in one mutation, the next: `apply` of a pair, in half the time."""
         data = self.data
-        if (note := self.note) is not None:
-            note((key, data.get(key, ABSENT)))
+        if (noted := self.noted) is not None:
+            noted.extend((key, data.get(key, ABSENT)))
         data[key] = value
         self.last_lsn = lsn
         self.size += size
@@ -176,7 +175,7 @@ class Memtable:
 
         A view notes what is overwritten, pair by pair; and a dict that is large has its reasons.
         """
-        if self.note is not None:
+        if self.noted is not None:
             return False
         data = self.data
         if isinstance(data, Bulk):
@@ -205,14 +204,14 @@ class Memtable:
             if newest is not None:
                 newest.newer = link
             self._newest = weakref.ref(link, self._without_views)
-            self.note = link.log.extend
+            self.noted = link.log
         return MemtableView(self, link)
 
     def _without_views(self, gone: weakref.ref[_Saved]) -> None:
         """The newest link is gone, and so is every older one, which would hold it."""
         with _views:
             if self._newest is gone:
-                self._newest = self.note = None
+                self._newest = self.noted = None
 
     def keys_between(
         self, lower: bytes | None, upper: bytes | None, count: int, reverse: bool

@@ -33,7 +33,9 @@ from oor.errors import (
     WouldStallError,
 )
 
-__all__ = ["Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned", "reads_of"]
+__all__ = [
+    "Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned", "put_of", "reads_of",
+]  # fmt: skip
 
 TOMBSTONE: int = 0xFFFFFFFF
 """As a value size: this mutation deletes (OOR_TOMBSTONE)."""
@@ -124,6 +126,17 @@ def reads_of(version: Any) -> tuple[Lookup, RangeScan]:
     address = int(ffi.cast("uintptr_t", version))
     found: tuple[Lookup, RangeScan] = _module.reads_of(address, check)
     return found
+
+
+def put_of(log: Any, absent: object) -> Callable[[Any, Any, Any], int]:
+    """A function (state, key, value) that puts where that waits for nothing: see oor.put.
+
+    It holds `log`, the C object. `absent`: what views are told that a new key held.
+    """
+    put: Callable[[Any, Any, Any], int] = _module.put_of(
+        int(ffi.cast("uintptr_t", log)), (log, absent)
+    )
+    return put
 
 
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:

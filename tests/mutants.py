@@ -274,14 +274,15 @@ def views_begin_one_late(count: Count) -> contextlib.AbstractContextManager[None
     def mutated(view: Any) -> Any:
         def body(self: Memtable) -> MemtableView:
             taken: MemtableView = view(self)
-            note = self.note
+            noted = self.noted
 
-            def late(pairs: Any) -> None:
-                count(1)
-                list(pairs)
-                self.note = note
+            class Late(list[Any]):
+                def extend(late, pairs: Any) -> None:
+                    count(1)
+                    list(pairs)
+                    self.noted = noted
 
-            self.note = late
+            self.noted = Late()
             return taken
 
         return body

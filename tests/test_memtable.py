@@ -61,7 +61,7 @@ def test_a_view_that_is_gone_costs_a_writer_nothing():
     assert view.get(b"a") is ABSENT
     del view
     memtable.apply({b"a": b"2"}, 2, 2, 2)
-    assert memtable.note is None
+    assert memtable.noted is None
 
 
 def test_mutations_out_of_lsn_order_are_a_bug():

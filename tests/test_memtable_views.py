@@ -55,10 +55,10 @@ def test_a_writer_stops_noting_when_the_last_view_is_gone():
     memtable.apply({b"a": b"2"}, 2, 2, 0)
     third = memtable.view()
     del second, third
-    assert memtable.note is not None
+    assert memtable.noted is not None
     assert first.get(b"a") == b"1"
     del first
-    assert memtable.note is None
+    assert memtable.noted is None
 
 
 def test_a_memtable_goes_with_its_last_view():

@@ -102,7 +102,7 @@ def test_what_waits_for_no_sync_is_applied_before_what_was_logged_behind_it(
                     token = next(db._commit._tokens)
                     db._commit._waiting[token] = (dict(waits), 100)
                     columns = Columns(list(waits), list(waits.values()))
-                    lib.oor_wal_append(db._state.wal, *columns.arguments(), 0, token)
+                    lib.oor_wal_append(db._state.log.raw, *columns.arguments(), 0, token)
                 lsn = append(*arguments)
                 if behind.ident is None:
                     behind.start()
