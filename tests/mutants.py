@@ -22,8 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from oor import analysis, commit, trace
-from oor.commit import Commit
+from oor import analysis, publish, trace
 from oor.crashlab.explorer import Explorer, Plan
 from oor.crashlab.invariants import Violation
 from oor.crashlab.levels import Level
@@ -38,6 +37,7 @@ from oor.log import Log
 from oor.manifest import Manifest
 from oor.memtable import Memtable, MemtableView
 from oor.native import unlink
+from oor.publish import Publisher
 from oor.state import State
 from oor.trace import Event, Op
 
@@ -294,40 +294,34 @@ def views_begin_one_late(count: Count) -> contextlib.AbstractContextManager[None
 def published_by_an_early_look(count: Count) -> Iterator[None]:
     here = threading.local()
 
-    def marked(publish: Any) -> Any:
-        def body(self: Commit, *arguments: Any) -> bool:
-            here.publishing = True
+    def marked(apply: Any) -> Any:
+        def body(self: Publisher, *arguments: Any) -> bool:
+            here.applies = True
             try:
-                return bool(publish(self, *arguments))
+                return bool(apply(self, *arguments))
             finally:
-                here.publishing = False
+                here.applies = False
 
         return body
 
-    class Lib:
-        """The C half, in which the look under the commit lock finds nothing new."""
-
-        def __init__(self, lib: Any) -> None:
-            self._lib = lib
-
-        def __getattr__(self, name: str) -> Any:
-            return getattr(self._lib, name)
-
-        def oor_wal_peek_durable(self, wal: Any, found: Any) -> None:
-            if getattr(here, "publishing", False):
+    def early(peek: Any) -> Any:
+        def body(wal: Any, found: Any) -> None:
+            if getattr(here, "applies", False):
                 count(1)
             else:
-                self._lib.oor_wal_peek_durable(wal, found)
+                peek(wal, found)
 
-    with swapped(Commit, "_publish", marked), swapped(commit, "lib", Lib):
+        return body
+
+    with swapped(Publisher, "_publish", marked), swapped(publish, "_peek", early):
         yield
 
 
 def again_and_again(explorer: Explorer, recorded: Recorded) -> None:
-    """How threads meet is another thing in each run: up to fifteen, until one shows something."""
+    """How threads meet is another thing in each run: up to forty, until a reader sees it."""
     explorer.explore_recorded(recorded)
     workload, options = SCRIPTS[recorded.name]
-    for seed in range(2, 16):
+    for seed in range(2, 41):
         if any(violation.invariant == "I15" for violation in explorer.tally.violations):
             break
         explorer.explore_recorded(

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
-from oor import commit, memtable
+from oor import commit, memtable, publish
 from oor.crashlab.history import Mutations
 from oor.crashlab.run import Run, Watched
 
@@ -28,11 +28,11 @@ turns."""
 WRITES = 8
 """Of each writer in one round."""
 KEYS = 12
-PAUSED_AT = frozenset((commit.__file__, memtable.__file__))
-PAUSE_SHARE = 0.1
+PAUSED_AT = frozenset((commit.__file__, publish.__file__, memtable.__file__))
+PAUSE_SHARE = 0.2
 """Of the lines of those files."""
-PAUSE_SECONDS = 1e-4
-"""About as long as some commits take."""
+PAUSE_SECONDS = 2e-5
+"""About as long as a commit takes."""
 
 Job = Callable[[], object]
 
