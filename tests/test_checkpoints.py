@@ -42,8 +42,8 @@ def gate(monkeypatch, request):
     gate = Gate()
     write_table, sync = flush.write_table, native.File.sync
 
-    def write_slowly(*arguments):
-        meta = write_table(*arguments)
+    def write_slowly(*arguments, **named):
+        meta = write_table(*arguments, **named)
         gate.wait()
         return meta
 

@@ -30,13 +30,13 @@ def slow_flush(monkeypatch):
     write_table = flush.write_table
     stores = []
 
-    def write_late(*arguments):
+    def write_late(*arguments, **named):
         [db] = stores
         state = db._state
         with state.lock:
             while not (state.log_full or state.closed):
                 state.changed.wait(0.001)
-        return write_table(*arguments)
+        return write_table(*arguments, **named)
 
     monkeypatch.setattr(flush, "write_table", write_late)
     return stores
@@ -172,7 +172,7 @@ def put_once_there_is_room(db):
 
 
 def test_writers_of_a_full_log_are_told_when_the_flush_has_no_room(tmp_path, monkeypatch):
-    def no_room(*_):
+    def no_room(*_, **__):
         raise oor.DiskFullError("planted", path="here")
 
     monkeypatch.setattr(flush, "write_table", no_room)
