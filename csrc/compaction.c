@@ -76,7 +76,7 @@ static void take_inputs(oor_compaction *work, oor_table *const *inputs, uint32_t
         if (i + 1 < count && i + 1 != work->partial_inputs && is_above(inputs[i + 1], inputs[i]))
             continue;
         oor_cursor_init(&work->cursors[work->cursor_count++], work->inputs + start, i + 1 - start,
-                        0, 1);
+                        0, OOR_CURSOR_PAST);
         start = i + 1;
         if (start == work->partial_inputs) work->partial_cursors = work->cursor_count;
     }

@@ -12,9 +12,9 @@ enum { CACHED_BLOCKS = 4, AHEAD_FIRST = 32 << 10, AHEAD_MAX = 256 << 10, KEPT_SP
 enum { AHEAD_UNCACHED = 64 << 10 };
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
-                     int uncached) {
-    *cursor = (oor_cursor){
-        .tables = tables, .table_count = count, .reverse = reverse, .uncached = uncached};
+                     oor_cursor_mode mode) {
+    *cursor =
+        (oor_cursor){.tables = tables, .table_count = count, .reverse = reverse, .mode = mode};
 }
 
 static void let_go(oor_cursor *cursor) {
@@ -72,7 +72,8 @@ static int reserve_offsets(oor_cursor *cursor, const oor_place *place, uint32_t 
  * for heads, and for the first blocks of the next walk. */
 static oor_cached *keep_block(oor_cursor *cursor, oor_table *table, const oor_place *place,
                               const uint8_t *content, size_t size) {
-    if (cursor->uncached || !oor_cache_has_room(table->cache, size + KEPT_SPARE)) return NULL;
+    if (cursor->mode == OOR_CURSOR_PAST || !oor_cache_has_room(table->cache, size + KEPT_SPARE))
+        return NULL;
     uint8_t *copy = oor_cache_take(table->cache, size);
     if (!copy) return NULL;
     memcpy(copy, content, size);
@@ -110,9 +111,9 @@ static int load_past_cache(oor_cursor *cursor, oor_table *table) {
                  place.offset >= cursor->ahead_offset &&
                  place.offset - cursor->ahead_offset <= cursor->ahead_size - size;
     if (!inside) {
-        uint64_t want = cursor->uncached      ? AHEAD_UNCACHED
-                        : cursor->walked > 32 ? AHEAD_MAX
-                                              : AHEAD_FIRST;
+        uint64_t want = cursor->mode == OOR_CURSOR_PAST ? AHEAD_UNCACHED
+                        : cursor->walked > 32           ? AHEAD_MAX
+                                                        : AHEAD_FIRST;
         int rc = read_ahead(cursor, table, want);
         if (rc < 0) return rc;
     }
@@ -146,8 +147,11 @@ static int load_block(oor_cursor *cursor) {
     oor_table *table = cursor->tables[cursor->table_at];
     let_go(cursor);
     cursor->walked++;
-    if (!cursor->uncached) {
-        if (cursor->walked <= CACHED_BLOCKS) {
+    if (cursor->mode != OOR_CURSOR_PAST) {
+        if (cursor->walked <= CACHED_BLOCKS && cursor->mode == OOR_CURSOR_INSIDE) {
+            cursor->held =
+                oor_table_block_cached(table, cursor->block_at, oor_cache_counters(table->cache));
+        } else if (cursor->walked <= CACHED_BLOCKS) {
             cursor->held = oor_table_block(table, cursor->block_at);
             if (!cursor->held) return oor_last_error()->code;
         } else {
@@ -159,7 +163,7 @@ static int load_block(oor_cursor *cursor) {
             return 0;
         }
     }
-    return load_past_cache(cursor, table);
+    return cursor->mode == OOR_CURSOR_INSIDE ? OOR_UNREAD_BLOCK : load_past_cache(cursor, table);
 }
 
 /* Makes the current entry's key whole. */

@@ -14,11 +14,20 @@
 
 enum { OOR_NEAR_KEY = 64 };
 
+typedef enum {
+    OOR_CURSOR_CACHED, /* as (2) has it */
+    OOR_CURSOR_PAST,   /* never through the cache: a compaction's */
+    OOR_CURSOR_INSIDE  /* never past the cache: OOR_UNREAD_BLOCK where it lacks a block */
+} oor_cursor_mode;
+
+/* Not an error that anyone is told: the walk begins anew, in another mode. */
+enum { OOR_UNREAD_BLOCK = -1000 };
+
 typedef struct {
     oor_table *const *tables; /* in key order */
     uint32_t table_count;
     int reverse;
-    int uncached; /* never through the cache: a compaction's */
+    oor_cursor_mode mode;
     int valid;
     uint32_t table_at;
     uint32_t block_at;
@@ -45,7 +54,7 @@ typedef struct {
 } oor_cursor;
 
 void oor_cursor_init(oor_cursor *cursor, oor_table *const *tables, uint32_t count, int reverse,
-                     int uncached);
+                     oor_cursor_mode mode);
 void oor_cursor_clear(oor_cursor *cursor);
 /* To the first entry in walking order; with `key`, to the first at or above it, or, walking down,
  * to the first strictly below it.  0, or an error. */

@@ -93,7 +93,8 @@ static int add_cursors(oor_merge *merge, const range *keys) {
         if (i >= newest) find_tables(version, i - newest + 1, keys, &start, &end);
         if (start == end || (i < newest && !may_meet(version->tables[i], keys))) continue;
         oor_cursor *cursor = &merge->cursors[merge->cursor_count++];
-        oor_cursor_init(cursor, version->tables + start, end - start, reverse, 0);
+        oor_cursor_init(cursor, version->tables + start, end - start, reverse,
+                        merge->flags & OOR_MERGE_INSIDE ? OOR_CURSOR_INSIDE : OOR_CURSOR_CACHED);
         rc = oor_cursor_seek(cursor, from, from_size);
         if (rc >= 0 && cursor->valid) oor_heap_push(&merge->heap, cursor, i);
     }

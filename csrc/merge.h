@@ -19,6 +19,9 @@
 /* How many cursors a walk has room for without a call of malloc. */
 enum { OOR_MERGE_NEAR = 4 };
 
+/* A walk through what the cache has, OOR_UNREAD_BLOCK where that ends; beside oor_merge_flags. */
+enum { OOR_MERGE_INSIDE = 1 << 30 };
+
 /* The newer pairs, as given last. */
 typedef struct {
     uint8_t *data; /* keys, then values */
@@ -53,6 +56,10 @@ int oor_merge_walk(oor_merge *merge, oor_sink *sink, uint32_t pairs);
 /* Hands on the pair that the tables stand on and steps over every other entry of its key.  1: a
  * pair, 0: a tombstone; with *ended set, no room for it. */
 int oor_merge_take_table(oor_merge *merge, oor_sink *sink, int *ended);
+/* All of a walk without newer pairs, as oor_version_scan has it, into a sink: 0, or an error. */
+int oor_version_scan_to(const oor_version *version, const char *start, size_t start_size,
+                        const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                        uint32_t group, oor_sink *sink);
 /* Whether a key lies behind the end of the walk. */
 int oor_merge_is_past(const oor_merge *merge, const uint8_t *key, size_t key_size);
 

@@ -7,20 +7,20 @@
  * own.
  *
  * Ownership: a function's capsule holds its version.
- * Threads:   called with the interpreter's lock; a lookup gives it away only to read from a disk, a
- *            scan while it walks.  `spares` is changed under it.
+ * Threads:   called with the interpreter's lock, which is given away only to read from a disk: a
+ *            scan that meets a block which the cache lacks begins anew without it, into a buffer.
+ *            `spares` is changed under it.
  * Invariants:
  * (1) What a disk has to be asked for is read without the interpreter's lock. */
 #ifndef OOR_NATIVE_H
 #define OOR_NATIVE_H
 
-#include "marshal.h"
+#include "merge.h"
 #include "native_put.h"
-#include "version.h"
 
 #define OOR_CAPSULE "oor.version"
 
-enum { OOR_SPARES = 8, OOR_SPARE_MAX = 1 << 20 };
+enum { OOR_SPARES = 8, OOR_SPARE_MAX = 1 << 20, OOR_AT_ONCE = 512, OOR_RAISED = -1001 };
 
 /* Memory of walks that are over. */
 static oor_buffer *oor_spares[OOR_SPARES];
@@ -100,6 +100,54 @@ static PyObject *oor_take_list(const oor_buffer *from) {
     return list;
 }
 
+/* What a walk adds to. */
+typedef struct {
+    PyObject *list;
+    int keys_only;
+} oor_items;
+
+static PyObject *oor_key_of(const oor_entry *entry) {
+    PyObject *key = PyBytes_FromStringAndSize(NULL, (Py_ssize_t)oor_entry_key_size(entry));
+    if (key) oor_entry_key(entry, (uint8_t *)PyBytes_AsString(key));
+    return key;
+}
+
+/* Of an oor_sink: without a buffer between, objects are made of an entry where it lies. */
+static int oor_take_entry(void *context, const oor_entry *entry) {
+    oor_items *to = context;
+    PyObject *item = oor_key_of(entry);
+    if (item && !to->keys_only) {
+        PyObject *key = item;
+        PyObject *value =
+            PyBytes_FromStringAndSize((const char *)entry->value, (Py_ssize_t)entry->value_size);
+        item = value ? PyTuple_New(2) : NULL;
+        if (item) {
+            (void)PyTuple_SetItem(item, 0, key);
+            (void)PyTuple_SetItem(item, 1, value);
+        } else {
+            Py_DECREF(key);
+            Py_XDECREF(value);
+        }
+    }
+    int rc = item ? PyList_Append(to->list, item) : -1;
+    Py_XDECREF(item);
+    return rc < 0 ? OOR_RAISED : 1;
+}
+
+/* A short scan of what the cache has, with the interpreter's lock: a list, or NULL with an
+ * exception or, where the cache lacks a block, without one. */
+static PyObject *oor_scan_cache(const oor_version *version, const char *low, size_t low_size,
+                                const char *high, size_t high_size, uint32_t flags, uint32_t limit,
+                                uint32_t group) {
+    oor_items items = {PyList_New(0), (flags & OOR_MERGE_KEYS_ONLY) != 0};
+    if (!items.list) return NULL;
+    oor_sink sink = {.kind = OOR_SINK_CALL, .take = oor_take_entry, .context = &items};
+    int rc = oor_version_scan_to(version, low, low_size, high, high_size, flags | OOR_MERGE_INSIDE,
+                                 limit, group, &sink);
+    if (rc < 0) Py_CLEAR(items.list);
+    return items.list;
+}
+
 /* The bytes of a bound, and `flag` into *flags; None: there is none.  0, or -1 with a TypeError. */
 static int oor_take_bound(PyObject *bound, uint32_t flag, uint32_t *flags, char **data,
                           Py_ssize_t *size) {
@@ -127,6 +175,11 @@ static PyObject *oor_scan_range(PyObject *capsule, PyObject *const *arguments, P
     if (oor_take_bound(arguments[0], OOR_MERGE_HAS_START, &flags, &low, &low_size) < 0 ||
         oor_take_bound(arguments[1], OOR_MERGE_HAS_STOP, &flags, &high, &high_size) < 0)
         return NULL;
+    if (numbers[1] <= OOR_AT_ONCE) {
+        PyObject *found = oor_scan_cache(version, low, (size_t)low_size, high, (size_t)high_size,
+                                         flags, (uint32_t)numbers[1], (uint32_t)numbers[2]);
+        if (found || PyErr_Occurred()) return found;
+    }
     oor_buffer *buffer = oor_spare_count ? oor_spares[--oor_spare_count] : oor_buffer_new();
     if (!buffer) return PyErr_NoMemory();
     PyThreadState *state = PyEval_SaveThread();

@@ -23,38 +23,49 @@ static int walk_group(oor_merge *merge, oor_sink *sink, uint32_t pairs, uint32_t
     return 0;
 }
 
-/* An oor_merge_step, with a group 0, or an error. */
-static int walk_to_list(oor_merge *merge, uint32_t pairs, uint32_t group, oor_buffer *out) {
+static enum oor_sink_kind list_kind(uint32_t flags) {
+    return flags & OOR_MERGE_KEYS_ONLY ? OOR_SINK_KEYS
+           : flags & OOR_MERGE_TUPLES  ? OOR_SINK_TUPLES
+                                       : OOR_SINK_PAIRS;
+}
+
+int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
     out->size = 0;
     int rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
     if (rc < 0) return rc;
     size_t begun = oor_marshal_list_begin(out);
-    oor_sink sink = {.kind = merge->flags & OOR_MERGE_KEYS_ONLY ? OOR_SINK_KEYS
-                             : merge->flags & OOR_MERGE_TUPLES  ? OOR_SINK_TUPLES
-                                                                : OOR_SINK_PAIRS,
-                     .out = out};
-    int ended =
-        group ? walk_group(merge, &sink, pairs, group) : oor_merge_walk(merge, &sink, pairs);
+    oor_sink sink = {.kind = list_kind(merge->flags), .out = out};
+    int ended = oor_merge_walk(merge, &sink, pairs);
     if (ended >= 0) oor_marshal_list_end(out, begun, sink.items);
     return ended;
 }
 
-int oor_merge_next(oor_merge *merge, uint32_t pairs, oor_buffer *out) {
-    return walk_to_list(merge, pairs, 0, out);
-}
-
-int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
-                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
-                     uint32_t group, oor_buffer *out) {
+int oor_version_scan_to(const oor_version *version, const char *start, size_t start_size,
+                        const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                        uint32_t group, oor_sink *sink) {
     if (group > OOR_GROUP_MAX)
         return oor_fail(OOR_E_LIMIT, NULL, "groups of keys with %u bytes in common", group);
     oor_merge merge;
     int rc = oor_merge_begin(&merge, version, (const uint8_t *)start, start_size,
                              (const uint8_t *)stop, stop_size, flags | OOR_MERGE_NO_WINDOW);
     if (rc < 0) return rc;
-    rc = walk_to_list(&merge, pairs, group, out);
+    rc = group ? walk_group(&merge, sink, pairs, group) : oor_merge_walk(&merge, sink, pairs);
     oor_merge_end(&merge);
     return rc < 0 ? rc : 0;
+}
+
+int oor_version_scan(const oor_version *version, const char *start, size_t start_size,
+                     const char *stop, size_t stop_size, uint32_t flags, uint32_t pairs,
+                     uint32_t group, oor_buffer *out) {
+    out->size = 0;
+    int rc = oor_buffer_reserve(out, OOR_MARSHAL_FRAME_ROOM);
+    if (rc < 0) return rc;
+    size_t begun = oor_marshal_list_begin(out);
+    oor_sink sink = {.kind = list_kind(flags), .out = out};
+    rc = oor_version_scan_to(version, start, start_size, stop, stop_size, flags, pairs, group,
+                             &sink);
+    if (rc >= 0) oor_marshal_list_end(out, begun, sink.items);
+    return rc;
 }
 
 int oor_merge_next_columns(oor_merge *merge, oor_columns *out) {

@@ -1,4 +1,4 @@
-/* sink.h: where a walk puts the pairs it finds: a list for Python, columns, or one pair.
+/* sink.h: where a walk puts the pairs it finds: a list for Python, columns, or whoever is called.
  *
  * list    := of key value, one behind the other, of pairs, or of keys, as in marshal.h
  * columns := keys: bytes*  key_offsets: u32{n + 1}  values: bytes*  value_offsets: u32{n + 1}
@@ -14,13 +14,21 @@
 #include "block.h"
 #include "marshal.h"
 
-enum oor_sink_kind { OOR_SINK_PAIRS, OOR_SINK_TUPLES, OOR_SINK_KEYS, OOR_SINK_COLUMNS };
+enum oor_sink_kind {
+    OOR_SINK_PAIRS,
+    OOR_SINK_TUPLES,
+    OOR_SINK_KEYS,
+    OOR_SINK_COLUMNS,
+    OOR_SINK_CALL
+};
 
 typedef struct {
     enum oor_sink_kind kind;
-    oor_buffer *out;      /* of a list */
-    size_t items;         /* in the list so far */
-    oor_columns *columns; /* of columns */
+    oor_buffer *out;                                    /* of a list */
+    size_t items;                                       /* in the list so far */
+    oor_columns *columns;                               /* of columns */
+    int (*take)(void *context, const oor_entry *entry); /* of a call: 1, or an error */
+    void *context;
 } oor_sink;
 
 /* Appends key and value to the list: 1, or an error. */
@@ -75,6 +83,7 @@ static inline int oor_sink_column(oor_columns *to, const oor_entry *entry) {
 /* 1: the pair was taken; 0: there is no room, the walk must not step over it; or an error.
  * REQUIRES: no tombstone. */
 static inline int oor_sink_take(oor_sink *sink, const oor_entry *entry) {
+    if (sink->kind == OOR_SINK_CALL) return sink->take(sink->context, entry);
     return sink->kind == OOR_SINK_COLUMNS ? oor_sink_column(sink->columns, entry)
                                           : oor_sink_list(sink, entry);
 }

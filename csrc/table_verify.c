@@ -83,7 +83,7 @@ static int verify_footer(const oor_table *table) {
 
 static int verify_blocks(oor_table *table, tally *sums) {
     oor_cursor cursor;
-    oor_cursor_init(&cursor, &table, 1, 0, 1);
+    oor_cursor_init(&cursor, &table, 1, 0, OOR_CURSOR_PAST);
     uint32_t counted = UINT32_MAX;
     int rc = oor_cursor_seek(&cursor, NULL, 0);
     while (rc >= 0 && cursor.valid) {

@@ -152,6 +152,26 @@ def test_a_short_scan_takes_only_what_it_says(store):
         scan(None, None, 0, 1, 256)
 
 
+@pytest.mark.parametrize("cache_bytes", [0, 2000, 1 << 20])
+def test_a_short_scan_is_whole_whatever_of_it_the_cache_has(tmp_path, cache_bytes):
+    store = Store(str(tmp_path), cache_bytes=cache_bytes)
+    model: Model = {b"%03d" % i: None if i % 7 == 3 else b"v%d" % i for i in range(300)}
+    older: Model = {b"%03d" % i: b"older" for i in range(0, 300, 3)}
+    version = store.levels([[older], [{}], [model]])
+    pairs = list(live(model | older).items())
+    for start in (250, 0, 120, 90, 0):
+        key = b"%03d" % start
+        for limit in (1, 30, 300):
+            upwards = [pair for pair in pairs if pair[0] >= key][:limit]
+            downwards = [pair for pair in reversed(pairs) if pair[0] < key][:limit]
+            assert version.scan(key, None, 0, limit, 0) == upwards
+            assert version.scan(None, key, lib.OOR_MERGE_REVERSE, limit, 0) == downwards
+            keys = version.scan(key, None, lib.OOR_MERGE_KEYS_ONLY, limit, 0)
+            assert keys == [key for key, _ in upwards]
+            group = [pair for pair in upwards if pair[0][:2] == upwards[0][0][:2]]
+            assert version.scan(key, None, 0, limit, 2) == group
+
+
 def test_a_lookup_that_reads_from_the_disk_lets_others_run(tmp_path):
     store = Store(str(tmp_path), cache_bytes=0)
     version = store.levels([[{b"%04d" % i: b"v" * 50 for i in range(400)}]])
