@@ -100,7 +100,7 @@ def test_the_newest_is_the_one_with_the_highest_lsn_of_those_that_have_returned(
     assert found == [2] and history.newest() == 1
 
 
-@pytest.mark.parametrize("name", ["W-T", "W-T-buffered"])
+@pytest.mark.parametrize("name", ["W-T", "W-T-sync", "W-T-os", "W-T-buffered"])
 def test_writers_that_meet_leave_no_state_and_see_none_that_breaks_an_invariant(name):
     workload, options = SCRIPTS[name]
     with MemoryDisk() as disk:

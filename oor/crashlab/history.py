@@ -66,8 +66,10 @@ class History:
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _key: tuple[int, bytes] | None = field(default=None, repr=False)
 
-    def write(self, db: Any, batch: Mutations, mode: str) -> int:
-        """Give one batch to the store in one of its ways, and note what it promised."""
+    def write(self, db: Any, batch: Mutations, mode: str, *, own: bool = False) -> int:
+        """Give one batch to the store in one of its ways, and note what it promised; `own`: the
+        mode is the store's, and the call does not name it.
+        """
         with self._lock:
             self.batches.append(dict(batch))
             self.lsns.append(0)
@@ -76,7 +78,7 @@ class History:
                 self._waited.add(n)
         self.mark(f"submit {n}")
         try:
-            lsn = give(db, batch, mode)
+            lsn = give(db, batch, None if own else mode)
         except BaseException:
             self.uncertain.add(n)
             raise
@@ -194,7 +196,7 @@ class History:
         return found
 
 
-def give(db: Any, batch: Mutations, mode: str) -> int:
+def give(db: Any, batch: Mutations, mode: str | None) -> int:
     """One batch, by the call that fits it; returns the LSN of its last mutation."""
     if len(batch) == 1:
         ((key, value),) = batch.items()

@@ -73,8 +73,10 @@ class Watched:
         return self._write(pairs, durability)
 
     def _write(self, batch: Mutations, durability: str | None) -> int:
-        mode = self.db.options.durability.value if durability is None else durability
-        return self._run.history.write(self.db, batch, mode)
+        usual = self.db.options.durability.value
+        mode = usual if durability is None else durability
+        # A put that names no mode goes a shorter way than one that does.
+        return self._run.history.write(self.db, batch, mode, own=mode == usual)
 
     def sync(self) -> int:
         """As DB.sync: everything is promised durable."""

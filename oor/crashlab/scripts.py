@@ -119,6 +119,7 @@ def large(run: Run) -> None:
 
 SCRIPTS: dict[str, tuple[Workload, dict[str, object]]] = {
     "mixed": (mixed, {}),
+    "mixed-os": (mixed, {"durability": "os"}),
     "mixed-buffered": (mixed, {"direct_io": False}),
     "mixed-threads": (mixed, {"log_threads": True}),
     "mixed-padded": (mixed, {"wal_block_padding": True}),
@@ -127,7 +128,10 @@ SCRIPTS: dict[str, tuple[Workload, dict[str, object]]] = {
     "W-E": (errors, {}),
     "W-E-buffered": (errors, {"direct_io": False}),
     "W-S": (snapshots, {}),
-    "W-T": (crowd, {}),
+    # Its own mode is none that its writers name: each goes the long way. Then the two short ones.
+    "W-T": (crowd, {"durability": "interval"}),
+    "W-T-sync": (crowd, {}),
+    "W-T-os": (crowd, {"durability": "os"}),
     "W-T-buffered": (crowd, {"direct_io": False}),
     "large": (large, {}),
     "rolls": (mixed, {"manifest_bytes": 0}),
