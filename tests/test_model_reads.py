@@ -296,6 +296,25 @@ class Reading(RuleBasedStateMachine):
 
     @rule(
         which=st.integers(0, 9),
+        ranges=st.lists(st.tuples(KEYS, KEYS), max_size=4),
+        reverse=st.booleans(),
+        limit=st.sampled_from([0, 1, 3, 600]),
+        group=st.sampled_from([0, 1, 2]),
+    )
+    def ask_for_many_ranges(self, which, ranges, reverse, limit, group):
+        view = self.view(which)
+        expected = [inside(view.content, *one, reverse)[:limit] for one in ranges]
+        for pairs in expected if group else ():
+            head = pairs[0][0][:group] if pairs else b""
+            size = next(
+                (i for i, (key, _) in enumerate(pairs) if i and key[:group] != head), len(pairs)
+            )
+            del pairs[size if len(head) == group else 1 :]
+        how = {"limit": limit, "group": group, "reverse": reverse}
+        assert view.reads.scan_many(ranges, **how) == expected
+
+    @rule(
+        which=st.integers(0, 9),
         start=BOUNDS,
         stop=BOUNDS,
         reverse=st.booleans(),
