@@ -14,12 +14,12 @@
 #include "block.h"
 #include "marshal.h"
 
-enum oor_sink_kind {
-    OOR_SINK_PAIRS,
-    OOR_SINK_TUPLES,
-    OOR_SINK_KEYS,
-    OOR_SINK_COLUMNS,
-    OOR_SINK_CALL
+enum oor_sink_kind { /* lists first */
+                     OOR_SINK_PAIRS,
+                     OOR_SINK_TUPLES,
+                     OOR_SINK_KEYS,
+                     OOR_SINK_COLUMNS,
+                     OOR_SINK_CALL
 };
 
 typedef struct {
@@ -83,9 +83,9 @@ static inline int oor_sink_column(oor_columns *to, const oor_entry *entry) {
 /* 1: the pair was taken; 0: there is no room, the walk must not step over it; or an error.
  * REQUIRES: no tombstone. */
 static inline int oor_sink_take(oor_sink *sink, const oor_entry *entry) {
-    if (sink->kind == OOR_SINK_CALL) return sink->take(sink->context, entry);
+    if (sink->kind < OOR_SINK_COLUMNS) return oor_sink_list(sink, entry);
     return sink->kind == OOR_SINK_COLUMNS ? oor_sink_column(sink->columns, entry)
-                                          : oor_sink_list(sink, entry);
+                                          : sink->take(sink->context, entry);
 }
 
 #endif
