@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WRITERS = 6, READERS = 4, PAIRS = 1500, TABLES = 4, LOG_SECONDS_SHARE = 2 };
+enum { WRITERS = 6, READERS = 4, PAIRS = 1500, TABLES = 4, MANY = 150, LOG_SECONDS_SHARE = 2 };
 
 static const uint8_t database_id[16] = "a stressed store";
 static const char *directory;
@@ -198,9 +198,31 @@ static oor_table *make_table(oor_cache *cache, unsigned number) {
     return table;
 }
 
+/* As marshal.dumps writes a list of bytes; every third key is nowhere. */
+static size_t marshal_keys(uint8_t *room, uint32_t count, unsigned *seed) {
+    uint8_t *p = room;
+    *p++ = '[';
+    memcpy(p, &count, 4);
+    p += 4;
+    for (uint32_t i = 0; i < count; i++) {
+        char key[32];
+        size_t size = name_of(key, rand_r(seed) % TABLES, rand_r(seed) % PAIRS);
+        if (i % 3 == 0) key[size - 1] = '~';
+        uint32_t stored = (uint32_t)size;
+        *p++ = 's';
+        memcpy(p, &stored, 4);
+        memcpy(p + 4, key, size);
+        p += 4 + size;
+    }
+    return (size_t)(p - room);
+}
+
 static void *read_tables(void *argument) {
     unsigned seed = 1 + (unsigned)(uintptr_t)argument;
     oor_buffer *out = oor_buffer_new();
+    oor_lookups *work = oor_lookups_new();
+    assert(work);
+    uint8_t keys[5 + MANY * 37];
     char room[256];
     oor_reader reader = {version, room, sizeof room};
     while (!atomic_load(&done)) {
@@ -213,6 +235,11 @@ static void *read_tables(void *argument) {
             assert(found >= 0);
             atomic_fetch_add(&lookups, 1);
         }
+        size_t keys_size = marshal_keys(keys, MANY, &seed);
+        int64_t many = oor_version_get_many(version, work, (char *)keys, keys_size, out);
+        check(many);
+        assert(many == MANY - (MANY + 2) / 3);
+        atomic_fetch_add(&lookups, MANY);
         uint32_t flags = OOR_MERGE_NO_WINDOW | (rand_r(&seed) % 2 ? OOR_MERGE_REVERSE : 0);
         oor_merge *merge = oor_merge_new(version, NULL, 0, NULL, 0, flags);
         assert(merge);
@@ -222,6 +249,7 @@ static void *read_tables(void *argument) {
         check(step);
         oor_merge_free(merge);
     }
+    oor_lookups_free(work);
     oor_buffer_free(out);
     return NULL;
 }
