@@ -1,6 +1,7 @@
 """The long life of a store: element sets in random order, then updates under load, beside RocksDB.
 
-    python -m bench.longlife [--quick] [--sets N] [--seconds S] [--kills N]
+    python -m bench.longlife [--quick] [--sets N] [--seconds S] [--kills N] [--load-only]
+                             [--oor OPTION=VALUE ...]
 
 All get the same pairs in the same batches of 1000, each in the fastest way that it has for pairs
 that a host has in hand: oor as columns (`DB.write_columns`, the joining counted; `DB.write` of the
@@ -19,7 +20,8 @@ the files of tables take for each live byte. Three figures in a row are those af
 middle of the updates and behind them; the mean and the most of space are of all their seconds, what
 compactions under way have written included. With --kills a store is grown to all the sets, a child
 that updates them is killed at random moments, and what the log takes and how long the next open
-needs is measured, instead of all that.
+needs is measured, instead of all that. With --load-only nothing but the rounds of loads is. --oor
+opens oor with another option, a tuple with commas: --oor compression=zstd,zstd --oor l0_share=0.3.
 """
 
 from __future__ import annotations
@@ -158,6 +160,7 @@ class Loads:
     def __init__(self) -> None:
         self.given: dict[str, list[float]] = {}
         self.done: dict[str, list[float]] = {}
+        self.written: dict[str, float] = {}
 
     def load(self, store: Any, pairs: list[Pair]) -> Life:
         """Load a fresh store, alone on the machine."""
@@ -167,6 +170,7 @@ class Loads:
         wait_idle(store.is_idle)
         self.given.setdefault(store.name, []).append(len(pairs) / seconds)
         self.done.setdefault(store.name, []).append(len(pairs) / (time.perf_counter() - began))
+        self.written[store.name] = store.written() / life.given
         return life
 
     def rounds(self, kinds: Sequence[Any], folder: str, pairs: list[Pair], count: int) -> None:
@@ -184,7 +188,8 @@ class Loads:
         for name, given in self.given.items():
             done = statistics.median(self.done[name])
             print(f"load, {name}: {statistics.median(given):,.0f} records/s, of {len(given)} rounds"
-                  f" {min(given):,.0f} to {max(given):,.0f}; {done:,.0f} until idle")  # fmt: skip
+                  f" {min(given):,.0f} to {max(given):,.0f}; {done:,.0f} until idle,"
+                  f" {self.written[name]:.2f} bytes written a byte", flush=True)  # fmt: skip
 
 
 def live(lives: list[Life], pairs: list[Pair], seconds: float, reads: int) -> None:
@@ -309,6 +314,14 @@ def kills(path: str, count: int, pairs: list[Pair]) -> None:
     )
 
 
+def option_of(text: str) -> tuple[str, Any]:
+    """An option of oor from NAME=VALUE."""
+    name, value = text.split("=", 1)
+    if "," in value:
+        return name, tuple(value.split(","))
+    return name, value if value[0].isalpha() else float(value) if "." in value else int(value)
+
+
 def main() -> None:
     """See the module."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -317,6 +330,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="loads of each, for a median")
     parser.add_argument("--kills", type=int, default=0)
+    parser.add_argument("--load-only", action="store_true")
+    parser.add_argument("--oor", type=option_of, action="append", default=[])
     parser.add_argument("--directory")
     given = parser.parse_args()
     if given.quick:
@@ -327,7 +342,12 @@ def main() -> None:
         if given.kills:
             kills(os.path.join(folder, "killed"), given.kills, pairs)
             return
+        OPTIONS.update(given.oor)
         loads = Loads()
+        if given.load_only:
+            loads.rounds((Oor, OorPairs, RocksDB), folder, pairs, given.rounds)
+            loads.report()
+            return
         loads.rounds((Oor, OorPairs, RocksDB), folder, pairs, given.rounds - 1)
         loads.rounds((OorPairs,), folder, pairs, 1)
         lives = [
