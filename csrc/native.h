@@ -1,5 +1,5 @@
-/* native.h: a lookup and a short scan as Python functions; with native_put.h all of the C half that
- * knows Python.h.
+/* native.h: a lookup and a short scan as Python functions; with native_put.h and native_commit.h all
+ * of the C half that knows Python.h.
  *
  * Only the compiled module includes it, behind the Python.h of cffi; the stable ABI is all it uses.
  * Through cffi a call of three arguments took 330 ns, of nine 500, and what it found was copied
@@ -16,7 +16,7 @@
 #define OOR_NATIVE_H
 
 #include "merge.h"
-#include "native_put.h"
+#include "native_commit.h"
 
 #define OOR_CAPSULE "oor.version"
 
@@ -233,7 +233,7 @@ static int oor_python_add(PyObject *module, PyMethodDef *method) {
 int oor_python_install(void) {
     static PyMethodDef methods[] = {
         {"reads_of", oor_reads_of, METH_VARARGS, "reads_of(address: int, fail) -> (lookup, scan)"},
-        {"put_of", oor_put_of, METH_VARARGS, "put_of(address: int, (owner, ABSENT)) -> put"},
+        {"puts_of", oor_puts_of, METH_VARARGS, "puts_of(...) -> (put_easily, put_durably)"},
     };
     PyGILState_STATE state = PyGILState_Ensure();
     PyObject *module = PyImport_ImportModule("oor._native");

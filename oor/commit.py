@@ -19,8 +19,8 @@ from typing import Any, Final
 from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.bulk import Laid
 from oor.errors import FailedError
-from oor.memtable import ENTRY_BYTES
-from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib
+from oor.memtable import ABSENT, ENTRY_BYTES
+from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib, puts_of
 from oor.options import Durability, durability_of
 from oor.pressure import Pressure, Stalls
 from oor.publish import Mutations, Pairs, Publisher, new_found
@@ -50,6 +50,11 @@ class Commit(Publisher):
     def __init__(self, state: State) -> None:
         super().__init__(state)
         self._mode = state.options.durability
+        easily, durably = puts_of(
+            self._wal, ABSENT, self._waiting, self._memtable_bytes, ENTRY_BYTES
+        )
+        self.put_shortly = durably if self._mode is _SYNC else easily
+        """For `oor.put`."""
         self._buffer = Buffer()
         self.pressure = Pressure(state)
         """What holds writers back, and how often and how long it did."""
@@ -71,29 +76,24 @@ class Commit(Publisher):
         allowed = min(self._memtable_bytes // ALLOWANCES, max(room, 0))
         memtable.size += lib.oor_wal_allow(self._wal, allowed, ENTRY_BYTES)
 
-    def put_durably(self, key: bytes, value: bytes) -> int:
-        """`put` in a store whose own mode is `sync`, flat: half the steps where nobody is about."""
-        waiting = self._waiting
-        token = next(self._tokens)
-        size = ENTRY_BYTES + len(key) + len(value)
-        waiting[token] = ({key: value}, size)
+    def finish_put(self, rest: tuple[int, int], key: BytesLike, value: BytesLike) -> int:
+        """What a durable put that went the short way has left to do; returns its LSN.
+
+        See `native.puts_of`.
+        """
+        answer, token = rest
+        if not token:
+            with self._lock:
+                self._rotate_if_full(self._state.view.active)
+            return answer
         try:
-            found, words = pooled = self._found.pop()
-        except IndexError:
-            found, words = pooled = new_found()
-        try:
-            lsn: int = _commit(self._wal, key, len(key), value, len(value), token, found)
-            if lsn < 0:
+            if answer < 0:
                 arguments = key, len(key), value, len(value)
-                lsn = self._commit_late(lsn, _commit, arguments, token, found)
-            count = words[0]
-            if count > 1 or (count and not self._publish_own(token, lsn, key, value, size)):
-                self._publish(found, words)
-            self._found.append(pooled)
+                answer = self._commit_late(answer, _commit, arguments, token, new_found()[0])
         finally:
-            if token in waiting:
+            if token in self._waiting:
                 self.publish()
-        return lsn
+        return answer
 
     def put(self, given_key: BytesLike, given_value: BytesLike, durability: str | None) -> int:
         """Commit one mutation and return its LSN."""

@@ -13,7 +13,7 @@ import os
 import threading
 from array import array
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from oor import _native
 from oor._native import ffi, lib
@@ -34,7 +34,7 @@ from oor.errors import (
 )
 
 __all__ = [
-    "Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned", "put_of", "reads_of",
+    "Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned", "puts_of", "reads_of",
 ]  # fmt: skip
 
 TOMBSTONE: int = 0xFFFFFFFF
@@ -128,15 +128,24 @@ def reads_of(version: Any) -> tuple[Lookup, RangeScan]:
     return found
 
 
-def put_of(log: Any, absent: object) -> Callable[[Any, Any, Any], int]:
-    """A function (state, key, value) that puts where that waits for nothing: see oor.put.
+Put: TypeAlias = Callable[[Any, Any, Any], Any]
 
-    It holds `log`, the C object. `absent`: what views are told that a new key held.
+
+def puts_of(
+    log: Any, absent: object, waiting: dict[int, Any], memtable_bytes: int, entry_size: int
+) -> tuple[Put, Put]:
+    """Two functions (state, key, value) that put where nothing is out of the ordinary, see oor.put.
+
+    They hold `log`, the C object. `absent`: what views are told that a new key held; `waiting`:
+    what is logged and not shown, by token; `entry_size`: what a pair takes in a memtable besides
+    key and value. Both return the LSN, or 0: take the long way. The second one waits for the
+    device, and returns (answer of oor_wal_commit, token) where something is left to do; token 0:
+    to look whether the memtable is full.
     """
-    put: Callable[[Any, Any, Any], int] = _module.put_of(
-        int(ffi.cast("uintptr_t", log)), (log, absent)
+    puts: tuple[Put, Put] = _module.puts_of(
+        int(ffi.cast("uintptr_t", log)), log, absent, waiting, memtable_bytes, entry_size
     )
-    return put
+    return puts
 
 
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:

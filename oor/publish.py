@@ -98,27 +98,6 @@ class Publisher:
                 self._rotate_if_full(self._state.view.active)
         return bool(count == lib.OOR_WAL_DURABLE_COUNT)
 
-    def _publish_own(self, token: int, lsn: int, key: bytes, value: bytes, size: int) -> bool:
-        """Apply a put that is durable if it comes next, and it alone; whether it did."""
-        state = self._state
-        published = 0
-        try:
-            with self._lock:
-                memtable = state.view.active
-                if memtable.last_lsn + 1 != lsn:
-                    return False
-                memtable.put(key, value, lsn, size)
-                published = lsn
-                del self._waiting[token]
-                if memtable.size >= self._memtable_bytes:
-                    state.rotate_memtable()
-        finally:
-            position = _publish(self._wal, published)
-        if position >= state.rotate_at or state.log_full:
-            with self._lock:
-                self._rotate_if_full(state.view.active)
-        return True
-
     # ---- under the commit lock ------------------------------------------------------------------
 
     def _queue_behind(

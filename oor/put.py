@@ -4,7 +4,8 @@ What `Commit.put` does where nothing is out of the ordinary, in a third of the t
 is waited for, C does all of it as one step of the interpreter (csrc/native_put.h), with no need of
 the commit lock as long as nobody holds it. The log keeps count of what goes this way
 (`Commit.allow`), so that a memtable's size is added up once in a while and not in each call. In
-`sync` mode `Commit.put_durably` logs, waits for the device and shows the pair.
+`sync` mode C logs, waits for the device without the interpreter's lock, and shows the pair where no
+other mutation waits (csrc/native_commit.h).
 """
 
 from __future__ import annotations
@@ -33,10 +34,8 @@ class Puts:
         who wait for one.
         """
         if durability is None:
-            state = self._state
-            if state.easy:
-                if lsn := state.put_easily(state, key, value):
-                    return lsn
-            elif not state.hindered and type(key) is bytes and type(value) is bytes:
-                return self._commit.put_durably(key, value)
+            commit = self._commit
+            if answer := commit.put_shortly(self._state, key, value):
+                lsn: int = answer if type(answer) is int else commit.finish_put(answer, key, value)
+                return lsn
         return self._commit.put(key, value, durability)

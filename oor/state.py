@@ -14,9 +14,8 @@ from oor import names
 from oor.errors import ClosedError, DiskFullError, FailedError, OorError
 from oor.log import Log
 from oor.manifest import Manifest
-from oor.memtable import ABSENT, Memtable
-from oor.native import put_of
-from oor.options import Durability, Options
+from oor.memtable import Memtable
+from oor.options import Options
 from oor.snapshot import View
 from oor.table import BlockCache, Table
 from oor.version import VersionEdit
@@ -49,6 +48,7 @@ class State:
         self.view = view
         self.lock = threading.Lock()
         self.locked = self.lock.locked
+        """For csrc/native_put.h, which reads `hindered`, `view` and `rotate_at` too."""
         self.changed = threading.Condition(self.lock)
         self.flush_lock = threading.Lock()
         self.manifest_lock = threading.Lock()
@@ -71,10 +71,6 @@ class State:
         self.flushed_lsn = manifest.state.flushed_lsn
         self.flushed_at = self.edited_at = now()
         """When `flushed_lsn` and the version became what they are."""
-        self.put_easily = put_of(log.raw, ABSENT)
-        """For `oor.put`: reads `hindered`, `locked` and `view`."""
-        self.easy = options.durability is not Durability.SYNC
-        """Whether a put waits for no sync, unless its call says otherwise."""
         self.flushes = 0
         self.flush_bytes = 0
         """Size of the tables that flushes wrote."""

@@ -163,7 +163,7 @@ def test_threads_that_put_the_short_way_leave_the_newest_of_each_key(tmp_path):
 
 def put_shortly(db, key, value):
     """The short way and no other: the log's own threads are in the way now and then."""
-    while not (lsn := db._state.put_easily(db._state, key, value)):
+    while not (lsn := db._commit.put_shortly(db._state, key, value)):
         pass
     return lsn
 
@@ -174,7 +174,7 @@ def test_a_short_put_does_not_pass_by_whoever_holds_the_commit_lock(tmp_path):
         before = db.last_lsn
         putting = threading.Thread(target=db.put, args=(b"k", b"v"))
         with db._state.lock:
-            assert db._state.put_easily(db._state, b"k", b"v") == 0
+            assert db._commit.put_shortly(db._state, b"k", b"v") == 0
             putting.start()
             assert db.last_lsn == before and b"k" not in db._state.view.active.data
         putting.join()
@@ -194,7 +194,7 @@ def test_a_short_put_without_memory_is_in_neither_log_nor_memtable(tmp_path, has
             before = db.last_lsn
             testing.set_nomemory(n % 8, n % 8 + 1)
             try:
-                lsn = state.put_easily(state, key, value)
+                lsn = db._commit.put_shortly(state, key, value)
             except MemoryError:
                 lsn = None
             finally:
@@ -228,3 +228,73 @@ def test_short_puts_keep_one_reference_to_what_they_store_and_none_to_the_rest(t
         fresh = [b"x%05d" % n for n in range(300)]
         assert sum(map(sys.getrefcount, keys)) == sum(map(sys.getrefcount, fresh)) + 300
         assert sum(map(sys.getrefcount, values)) == sum(map(sys.getrefcount, fresh)) + 300
+
+
+def test_a_durable_put_without_memory_is_in_log_and_memtable_or_in_neither(tmp_path):
+    testing = pytest.importorskip("_testcapi", reason="this Python has no way to refuse memory")
+    with oor.open(tmp_path / "s", durability="sync", background=False) as db:
+        db.put(b"first", b"")
+        kept, refused = {b"first": b""}, []
+        snapshot = db.snapshot()
+        for n in range(400):
+            key, value = b"%05d" % n, b"v%05d" % n
+            testing.set_nomemory(n % 20, n % 20 + 1 + n % 3)
+            try:
+                lsn = db.put(key, value)
+            except MemoryError:
+                lsn = None
+            finally:
+                testing.remove_mem_hooks()
+            if lsn is None:
+                refused.append(key)
+                db.sync()  # shows what is durable and found no memory to be shown
+            else:
+                assert lsn == db.last_lsn <= db.durable_lsn and db[key] == value
+                kept[key] = value
+            assert not db._commit._waiting
+        assert len(refused) > 20 and len(kept) > 100
+        found = content(db)
+        assert {key: found[key] for key in kept} == kept and set(found) - set(kept) <= set(refused)
+        assert dict(snapshot) == {b"first": b""}
+        snapshot.close()
+        kill(db)
+    with oor.open(tmp_path / "s", background=False) as db:
+        assert content(db) == found
+
+
+def test_durable_puts_keep_one_reference_to_what_they_store_and_none_to_the_rest(tmp_path):
+    with oor.open(tmp_path / "s", durability="sync", background=False) as db:
+        db.put(b"first", b"")
+        state, waiting = db._state, db._commit._waiting
+        keys, values = [b"%05d" % n for n in range(50)], [b"v%05d" % n for n in range(50)]
+        others = [state, state.view, state.view.active, state.view.active.data, ABSENT, waiting]
+        counts = list(map(sys.getrefcount, others))
+        assert all(map(put_shortly, repeat(db), keys, values))
+        assert list(map(sys.getrefcount, others)) == counts and not waiting
+        fresh = [b"x%05d" % n for n in range(50)]
+        assert sum(map(sys.getrefcount, keys)) == sum(map(sys.getrefcount, fresh)) + 50
+        assert sum(map(sys.getrefcount, values)) == sum(map(sys.getrefcount, fresh)) + 50
+
+
+def test_memtables_of_durable_puts_are_full_when_the_option_says(tmp_path):
+    limit, records, record = 64 << 10, 1000, ENTRY_BYTES + 9 + 100
+    options = {"memtable_bytes": limit, "background": False, **UNHINDERED}
+    with oor.open(tmp_path / "s", durability="sync", **options) as db:
+        for n in range(records):
+            db.put(b"%09d" % n, bytes(100))
+        full = db._state.view.immutables
+        assert len(full) == records // (-(-limit // record)) == 4
+        assert all(limit <= memtable.size < limit + record for memtable in full)
+        assert dict(db) == {b"%09d" % n: bytes(100) for n in range(records)}
+
+
+def test_a_durable_put_does_not_pass_by_whoever_holds_the_commit_lock(tmp_path):
+    with oor.open(tmp_path / "s", durability="sync") as db:
+        putting = threading.Thread(target=db.put, args=(b"k", b"v"))
+        with db._state.lock:
+            putting.start()
+            while db.durable_lsn < 1:
+                pass
+            assert b"k" not in db._state.view.active.data
+        putting.join()
+        assert db[b"k"] == b"v" and not db._commit._waiting
