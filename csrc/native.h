@@ -1,5 +1,5 @@
-/* native.h: a lookup and a short scan as Python functions; with native_put.h and native_commit.h all
- * of the C half that knows Python.h.
+/* native.h: a lookup and a short scan as Python functions; with native_put.h and native_commit.h
+ * all of the C half that knows Python.h.
  *
  * Only the compiled module includes it, behind the Python.h of cffi; the stable ABI is all it uses.
  * Through cffi a call of three arguments took 330 ns, of nine 500, and what it found was copied

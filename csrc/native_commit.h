@@ -16,8 +16,8 @@
 
 #include "native_put.h"
 
-/* What is left to do behind a commit: (its answer, its token); token 0: to look whether the memtable
- * or the log is full. */
+/* What is left to do behind a commit: (its answer, its token); token 0: to look whether the
+ * memtable or the log is full. */
 static PyObject *oor_commit_rest(int64_t answer, uint64_t token) {
     return Py_BuildValue("(LK)", (long long)answer, (unsigned long long)token);
 }

@@ -412,7 +412,7 @@ class Commit(Publisher):
             error = FailedError(
                 "a commit was interrupted; open the store again", path=self._state.directory
             )
-            self._state.failure = self._state.failure or error
+            self._state.failure = self._state.failure or error.bare()
             self._state.hindered = True
 
     def _refuse(self, code: int) -> None:
@@ -420,6 +420,6 @@ class Commit(Publisher):
         try:
             check(code)
         except FailedError as error:
-            self._state.failure = self._state.failure or error
+            self._state.failure = self._state.failure or error.bare()
             self._state.hindered = True
             raise

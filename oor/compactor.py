@@ -64,8 +64,12 @@ class Compactor:
     def __init__(self, state: State) -> None:
         self._state = state
         self._options = compaction_options(state.options)
-        self.strategy = strategy_of(state.options.compaction, self._options)
-        self.pace = Pace(state.options.compaction_rate, self._pressure, self._logged_bytes)
+        self.strategy = strategy = strategy_of(state.options.compaction, self._options)
+        self.pace = Pace(
+            state.options.compaction_rate,
+            lambda: strategy.pressure(state.view.version),
+            lambda: state.log.state().appended_bytes,
+        )
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
         self._running: list[Running] = []
@@ -76,12 +80,6 @@ class Compactor:
         self.bytes_written = 0
         self.tables_dropped = 0
         """By "fifo", with all that they held."""
-
-    def _pressure(self) -> float:
-        return self.strategy.pressure(self._state.view.version)
-
-    def _logged_bytes(self) -> int:
-        return self._state.log.state().appended_bytes
 
     # ---- what callers ask for --------------------------------------------------------------------
 

@@ -6,7 +6,8 @@ derive from `OSError` too and carry its errno. All are picklable.
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import Any, Self
 
 
 class OorError(Exception):
@@ -70,6 +71,13 @@ class OorError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.path, self.segment, self.offset, self.first_lsn, self.last_lsn, self.errno)
         return _rebuild, (type(self), self.message, fields, self.__dict__.copy())
+
+    def bare(self) -> Self:
+        """The same error without the frames that it came through, to keep or to raise anew.
+
+        Frames hold what they worked with, tables and their descriptors too.
+        """
+        return copy.copy(self)
 
 
 def _rebuild(

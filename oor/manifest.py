@@ -301,7 +301,7 @@ class Manifest:
             self.state = before
             raise
         except OorError as error:
-            self._failure = error
+            self._failure = error.bare()
             raise FailedError(
                 f"an edit of the manifest failed: {error}", path=self.path, errno=error.errno
             ) from error

@@ -93,7 +93,7 @@ class Pressure:
     def _wait_for_room(self, wait: bool, reason: str) -> None:
         state = self._state
         if not wait:
-            raise self._refusal(reason) if state.disk_full is None else state.disk_full
+            raise self._refusal(reason) if state.disk_full is None else state.disk_full.bare()
         state.ask_for_room()
         while state.urgency()[0] >= 1.0:
             state.wait_for_change()

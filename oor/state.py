@@ -103,7 +103,7 @@ class State:
         """Turn read-only: the first failure is the one that every later write names."""
         with self.lock:
             if self.failure is None:
-                self.failure = error
+                self.failure = error.bare()
             self.update_hindered()
             self.changed.notify_all()
 
@@ -201,12 +201,12 @@ class State:
         self.changed.wait()
         self.check_writable()
         if self.disk_full is not None:
-            raise self.disk_full
+            raise self.disk_full.bare()
 
     def note_disk_full(self, error: DiskFullError) -> None:
         """A flush, checkpoint or compaction found no room; whoever waits for it is told."""
         with self.lock:
-            self.disk_full = error
+            self.disk_full = error.bare()
             self.changed.notify_all()
 
     def cut_log(self) -> None:

@@ -6,7 +6,10 @@ cases what was acknowledged stays readable and is there after the next open.
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import gc
+import os
 import shutil
 
 import pytest
@@ -230,3 +233,28 @@ def test_a_large_frame_that_finds_no_room_for_long_leaves_the_handle_writable(tm
         kill(db)
     with oor.open(path, **options) as db:
         assert content(db) == {b"after": b"2"}
+
+
+def test_a_store_that_failed_and_was_closed_holds_no_descriptor(tmp_path):
+    """The failure that it keeps would hold the frames it came through, and they their tables."""
+    path = str(tmp_path / "store")
+
+    def life():
+        with Recording(path, payloads=False) as recording:
+            db = oor.open(path, background=False)
+            db.put(b"k", b"v")
+            recording.fail(Op.SYNC, path_part="MANIFEST", errno=errno.EIO)
+            with contextlib.suppress(oor.FailedError):
+                db.flush()
+            assert recording.faults_met == 1
+            with contextlib.suppress(oor.OorError):
+                db.close()
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = os.listdir("/proc/self/fd")
+        life()
+        assert len(os.listdir("/proc/self/fd")) == len(before)
+    finally:
+        gc.enable()
