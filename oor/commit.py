@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.bulk import Laid
-from oor.errors import FailedError
+from oor.errors import FailedError, bare
 from oor.memtable import ABSENT, ENTRY_BYTES
 from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib, puts_of
 from oor.options import Durability, durability_of
@@ -412,7 +412,7 @@ class Commit(Publisher):
             error = FailedError(
                 "a commit was interrupted; open the store again", path=self._state.directory
             )
-            self._state.failure = self._state.failure or error.bare()
+            self._state.failure = self._state.failure or bare(error)
             self._state.hindered = True
 
     def _refuse(self, code: int) -> None:
@@ -420,6 +420,6 @@ class Commit(Publisher):
         try:
             check(code)
         except FailedError as error:
-            self._state.failure = self._state.failure or error.bare()
+            self._state.failure = self._state.failure or bare(error)
             self._state.hindered = True
             raise

@@ -7,7 +7,7 @@ derive from `OSError` too and carry its errno. All are picklable.
 from __future__ import annotations
 
 import copy
-from typing import Any, Self
+from typing import Any, TypeVar
 
 
 class OorError(Exception):
@@ -71,13 +71,6 @@ class OorError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         fields = (self.path, self.segment, self.offset, self.first_lsn, self.last_lsn, self.errno)
         return _rebuild, (type(self), self.message, fields, self.__dict__.copy())
-
-    def bare(self) -> Self:
-        """The same error without the frames that it came through, to keep or to raise anew.
-
-        Frames hold what they worked with, tables and their descriptors too.
-        """
-        return copy.copy(self)
 
 
 def _rebuild(
@@ -166,3 +159,14 @@ class WaitTimeout(OorError, TimeoutError):
 
 class CancelledError(OorError):
     """The work was asked to stop before it was done; nothing of it remains."""
+
+
+E = TypeVar("E", bound=OorError)
+
+
+def bare(error: E) -> E:
+    """The same error without the frames that it came through, to keep or to raise anew.
+
+    Frames hold what they worked with, tables and their descriptors too.
+    """
+    return copy.copy(error)

@@ -22,7 +22,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oor import names, native
-from oor.errors import RESTORE, CorruptionError, DiskFullError, FailedError, FormatError, OorError
+from oor.errors import (
+    RESTORE,
+    CorruptionError,
+    DiskFullError,
+    FailedError,
+    FormatError,
+    OorError,
+    bare,
+)
 from oor.native import lib
 from oor.table import TableMeta
 from oor.version import VersionEdit
@@ -301,7 +309,7 @@ class Manifest:
             self.state = before
             raise
         except OorError as error:
-            self._failure = error.bare()
+            self._failure = bare(error)
             raise FailedError(
                 f"an edit of the manifest failed: {error}", path=self.path, errno=error.errno
             ) from error

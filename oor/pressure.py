@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from oor.errors import WouldStallError
+from oor.errors import WouldStallError, bare
 from oor.state import State
 
 logger = logging.getLogger(__name__)
@@ -93,7 +93,7 @@ class Pressure:
     def _wait_for_room(self, wait: bool, reason: str) -> None:
         state = self._state
         if not wait:
-            raise self._refusal(reason) if state.disk_full is None else state.disk_full.bare()
+            raise self._refusal(reason) if state.disk_full is None else bare(state.disk_full)
         state.ask_for_room()
         while state.urgency()[0] >= 1.0:
             state.wait_for_change()

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from oor import names
-from oor.errors import ClosedError, DiskFullError, FailedError, OorError
+from oor.errors import ClosedError, DiskFullError, FailedError, OorError, bare
 from oor.log import Log
 from oor.manifest import Manifest
 from oor.memtable import Memtable
@@ -103,7 +103,7 @@ class State:
         """Turn read-only: the first failure is the one that every later write names."""
         with self.lock:
             if self.failure is None:
-                self.failure = error.bare()
+                self.failure = bare(error)
             self.update_hindered()
             self.changed.notify_all()
 
@@ -201,12 +201,12 @@ class State:
         self.changed.wait()
         self.check_writable()
         if self.disk_full is not None:
-            raise self.disk_full.bare()
+            raise bare(self.disk_full)
 
     def note_disk_full(self, error: DiskFullError) -> None:
         """A flush, checkpoint or compaction found no room; whoever waits for it is told."""
         with self.lock:
-            self.disk_full = error.bare()
+            self.disk_full = bare(error)
             self.changed.notify_all()
 
     def cut_log(self) -> None:

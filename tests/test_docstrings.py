@@ -75,7 +75,7 @@ PAGES = sorted((ROOT / "docs" / "api").glob("*.md"))
 NEEDS = {"registry": ("sgp4", "numpy", "pyarrow")}
 CALLED_BY_THE_ENGINE = {"described", "end", "explore_recorded", "images_of", "note", "try_state",
                         "points_of", "shuffled", "add", "wrote", "live_bytes", "read_stats",
-                        "read_amplification"}  # fmt: skip
+                        "read_amplification", "bare"}  # fmt: skip
 """Shown since the reference shows whole modules; nothing that a program would call."""
 TIMES = re.compile(r"timeout|interval|seconds|delay|period|\bage\b")
 
