@@ -36,7 +36,12 @@ def opened(path, **options):
 def crash(db, target, *, power=False):
     """The files of an open store as the end of its process leaves them; with `power`, no shared
     tail."""
-    shutil.copytree(db.path, target)
+    for _ in range(100):
+        try:
+            shutil.copytree(db.path, target)
+            break
+        except shutil.Error:  # a thread of the log gave a file another name meanwhile
+            shutil.rmtree(target)
     if power:
         os.unlink(target / names.TAIL)
     return target
