@@ -14,6 +14,7 @@
 #ifndef OOR_NATIVE_COMMIT_H
 #define OOR_NATIVE_COMMIT_H
 
+#include "native_pair.h"
 #include "native_put.h"
 
 /* What is left to do behind a commit: (its answer, its token); token 0: to look whether the
@@ -121,13 +122,7 @@ static PyObject *oor_puts_of(PyObject *self, PyObject *arguments) {
     (void)self;
     PyObject *capsule = oor_puts_new(arguments);
     if (!capsule) return NULL;
-    PyObject *first = PyCFunction_NewEx(&easily, capsule, NULL);
-    PyObject *second = PyCFunction_NewEx(&durably, capsule, NULL);
-    PyObject *both = first && second ? PyTuple_Pack(2, first, second) : NULL;
-    Py_XDECREF(first);
-    Py_XDECREF(second);
-    Py_DECREF(capsule);
-    return both;
+    return oor_pair_of(&easily, &durably, capsule);
 }
 
 #endif

@@ -1,4 +1,4 @@
-/* native_put.h: a put that waits for nothing, as a Python function beside native.h's reads.
+/* native_put.h: a put that waits for nothing, as a Python function beside native_read.h's reads.
  *
  * put := note the old value, store into the memtable's dict, append to the log
  *

@@ -412,7 +412,7 @@ class Commit(Publisher):
             error = FailedError(
                 "a commit was interrupted; open the store again", path=self._state.directory
             )
-            self._state.failure = self._state.failure or bare(error)
+            self._state.failure = self._state.failure or error
             self._state.hindered = True
 
     def _refuse(self, code: int) -> None:

@@ -65,7 +65,9 @@ def codecs(python: Path) -> str:
         "for codec, soname in sonames.items():\n"
         "    print(codec, int(there(soname)), int(missing(codec) is None))\n"
     )
-    rows = [line.split() for line in run([python, "-c", script], cwd=WORK.parent).splitlines()]
+    rows = [
+        line.split() for line in run([python, "-c", script], cwd=Path(python).parent).splitlines()
+    ]
     for codec, there, found in rows:
         if there != found:
             raise SystemExit(f"{codec}: the loader finds its library: {there}; the wheel: {found}")
