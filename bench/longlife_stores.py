@@ -40,7 +40,8 @@ Pair = tuple[bytes, bytes]
 
 def write_columns(db: oor.DB, pairs: list[Pair]) -> None:
     """Pairs joined to columns, and those written."""
-    keys, values = zip(*pairs, strict=True)
+    # Not zip(*pairs): that makes an iterator of each pair, and so the collector run.
+    keys, values = [key for key, _ in pairs], [value for _, value in pairs]
     db.write_columns(
         b"".join(keys), array("I", map(len, keys)), b"".join(values), array("I", map(len, values))
     )
