@@ -36,14 +36,6 @@ def codec_at(options: Options, level: int) -> int:
     return NUMBERS["none"] if missing(name) else NUMBERS[name]
 
 
-def hurried_codec(options: Options) -> int:
-    """The codec of a table of level 0 that writers wait for: lz4 for zstd, which takes half the
-    time to pack and twice the room, where it is on this machine.
-    """
-    usual = codec_at(options, 0)
-    return usual if usual != NUMBERS["zstd"] or missing("lz4") else NUMBERS["lz4"]
-
-
 def wanted_and_missing(options: Options) -> list[str]:
     """Why codecs that the options name cannot be used here, a sentence each."""
     asked = options.compression

@@ -10,11 +10,10 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
-from typing import Final
 
 from oor import native
 from oor.bulk import Bulk
-from oor.codec import codec_at, hurried_codec
+from oor.codec import codec_at
 from oor.errors import DiskFullError, OorError
 from oor.memtable import Memtable
 from oor.names import table_name
@@ -24,24 +23,18 @@ from oor.table import Table, TableMeta, TableOptions, write_run
 from oor.telemetry import reported
 from oor.version import VersionEdit
 
-HURRY: Final = 2
-"""Memtables that wait for their flush from which on it packs in a hurry: writers will wait soon,
-and packing is most of its work."""
-HURRY_RATE: Final = 40 << 20
-"""Bytes a second at which a memtable was filled, from which on its flush is in a hurry even if none
-waits yet: a core that compacts besides packs no more with zstd."""
 CHUNK_PAIRS = 1000
 """Pairs that cross to C at once: the interpreter lock is free between two chunks."""
 
 
-def table_options(options: Options, level: int = 0, hurried: bool = False) -> TableOptions:
-    """How this store's tables of a level are laid out; of level 0, also in a hurry."""
+def table_options(options: Options, level: int = 0) -> TableOptions:
+    """How this store's tables of a level are laid out."""
     return TableOptions(
         block_size=options.block_bytes,
         restart_interval=options.restart_interval,
         filter_bits=options.filter_bits,
         prefix_size=options.prefix_filter_bytes,
-        codec=hurried_codec(options) if hurried else codec_at(options, level),
+        codec=codec_at(options, level),
         codec_level=options.compression_level,
     )
 
@@ -61,17 +54,11 @@ def time_of_day() -> int:
 
 
 def write_table(
-    directory: str,
-    number: int,
-    memtable: Memtable,
-    options: Options,
-    not_before: int = 0,
-    hurried: bool = False,
+    directory: str, number: int, memtable: Memtable, options: Options, not_before: int = 0
 ) -> TableMeta:
     """Write a memtable as table `number`; its bytes and its name are durable when this returns.
 
-    Its time is the clock's, or `not_before` where the clock was set back. In a hurry, its blocks
-    are packed faster and less; the merge that takes it down packs them as its level asks.
+    Its time is the clock's, or `not_before` where the clock was set back.
     On failure nothing refers to the file, and it is removed if the disk allows it.
     """
     path = f"{directory}/{table_name(number)}"
@@ -80,7 +67,7 @@ def write_table(
             path,
             number,
             chunks_of(memtable),
-            table_options(options, hurried=hurried),
+            table_options(options),
             memtable.first_lsn,
             memtable.last_lsn,
             memtable.data.add_to if isinstance(memtable.data, Bulk) else None,
@@ -91,16 +78,6 @@ def write_table(
             native.unlink(path)
         raise
     return replace(meta, written=max(time_of_day(), not_before))
-
-
-def _is_in_a_hurry(state: State) -> bool:
-    """Whether writers will soon wait for the flush of the oldest memtable."""
-    if state.options.compaction == "fifo":
-        return False  # Nothing would pack its tables once more.
-    view = state.view
-    oldest, *newer = reversed(view.memtables())
-    filled = newer[0].since - oldest.since
-    return len(view.immutables) >= HURRY or oldest.payload() > HURRY_RATE * filled
 
 
 def _facts(meta: TableMeta | None) -> dict[str, int] | None:
@@ -133,7 +110,6 @@ def flush_oldest(state: State) -> TableMeta | None:
                 memtable,
                 state.options,
                 max((table.meta.written for table in state.view.version.tables()), default=0),
-                hurried=_is_in_a_hurry(state),
             )
             table = Table.open(state.directory, meta, state.cache)
             edit = VersionEdit(

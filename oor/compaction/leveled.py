@@ -24,7 +24,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from oor.codec import NUMBERS
 from oor.compaction.job import LAST_LEVEL, CompactionOptions, Job, first_deeper, merge, span
 from oor.compaction.parts import Parts
 from oor.compaction.strategy import Busy, Plan, Strategy, free, is_within
@@ -251,16 +250,10 @@ def down(
             tables = riders
     job = merge(version, (*tables, *others), level, target, reason)
     marked = any(table.meta.tombstones for table in tables)
-    layout = options.table(target)
-    alike = options.table(level) == layout and (level > 0 or _are_packed(tables, layout.codec))
+    alike = options.table(level) == options.table(target)
     if others or not alike or not _apart(tables) or (marked and not job.below):
         return job
     return Job(tables, target, source=level, moves=True, reason=reason)
-
-
-def _are_packed(tables: tuple[Table, ...], codec: int) -> bool:
-    """Whether no table is packed with another codec, as one is that was flushed in a hurry."""
-    return all(table.codec in (NUMBERS["none"], codec) for table in tables)
 
 
 def _apart(tables: tuple[Table, ...]) -> bool:
