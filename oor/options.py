@@ -93,11 +93,11 @@ class Options:
     """How hard zstd tries, 1 to 19."""
     l0_trigger: int = 4
     """Tables in level 0 that start a compaction."""
-    l0_slowdown: int = 20
+    l0_slowdown: int = 28
     """Tables in level 0 from which writers are slowed down, the more the nearer `l0_stop` is."""
     l0_stop: int = 36
     """Tables in level 0 at which writers wait."""
-    l0_share: float = 0.5
+    l0_share: float = 1.0
     """"leveled": level 0 goes into the first level under it once it holds this share of what that
     holds; before, its tables are merged with each other. More costs space and saves writes: such a
     merge writes about 1 + 1 / l0_share bytes for each byte of level 0."""

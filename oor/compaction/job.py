@@ -17,8 +17,8 @@ class CompactionOptions:
     """When to compact and what to write. Sizes are bytes; `oor.Options` says more of each."""
 
     l0_trigger: int = 4
-    l0_slowdown: int = 20
-    l0_share: float = 0.5
+    l0_slowdown: int = 28
+    l0_share: float = 1.0
     level_base_bytes: int = 256 * MIB
     level_ratio: int = 10
     tombstone_share: float = 0.5

@@ -2,8 +2,9 @@
 
 While writers write, a running compaction gets BURST_RATE bytes a second of what its inputs' blocks
 hold unpacked, for unpacking and packing is most of its work, and more the further compaction is
-behind, up to no limit at all when writers are about to wait for it. When they have
-been quiet for a moment it gets what `compaction_rate` allows, by default everything.
+behind, little more at first, and no limit at all when writers are about to wait for it: a burst
+that ends before that leaves the cores to the writers. When they have been quiet for a moment it
+gets what `compaction_rate` allows, by default everything.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Final
 from oor.compaction.progress import Running
 
 MIB = 1 << 20
-BURST_RATE: Final = 64 * MIB
+BURST_RATE: Final = 32 * MIB
 """Bytes a second, unpacked, during a burst when compaction is not behind."""
 FULL_RATE: Final = 1024 * MIB
 """Where the rate is on its way to when writers are about to wait; then there is none."""
@@ -89,7 +90,7 @@ class Pace:
             return math.inf
         if self.load() < QUIET_RATE:
             return self._rate_max
-        rate: float = BURST_RATE * (FULL_RATE / BURST_RATE) ** max(0.0, pressure)
+        rate: float = BURST_RATE * (FULL_RATE / BURST_RATE) ** max(0.0, pressure) ** 2
         return min(self._rate_max, rate / unpacked)
 
     def turn(self, running: Running) -> int:
