@@ -1,6 +1,6 @@
 /* native.h: puts the Python functions of the compiled module where Python finds them.
  *
- * native_read.h, native_put.h and native_commit.h make them; with this file and native_pair.h they
+ * native_batch.h, native_read.h, native_put.h and native_commit.h make them; with this file and native_pair.h they
  * are all of the C half that knows Python.h.  Only the compiled module includes them, behind the
  * Python.h of cffi; the stable ABI is all they use.
  *
@@ -10,6 +10,7 @@
 #ifndef OOR_NATIVE_H
 #define OOR_NATIVE_H
 
+#include "native_batch.h"
 #include "native_commit.h"
 #include "native_read.h"
 
@@ -23,13 +24,14 @@ static int oor_python_add(PyObject *module, PyMethodDef *method) {
 int oor_python_install(void) {
     static PyMethodDef methods[] = {
         {"reads_of", oor_reads_of, METH_VARARGS, "reads_of(address: int, fail) -> (lookup, scan)"},
+        {"pack", oor_batch_pack, METH_O, "pack(pairs: dict) -> bytes | None"},
         {"puts_of", oor_puts_of, METH_VARARGS, "puts_of(...) -> (put_easily, put_durably)"},
     };
     PyGILState_STATE state = PyGILState_Ensure();
     PyObject *module = PyImport_ImportModule("oor._native");
-    int rc = oor_python_add(module, &methods[0]);
-    if (rc >= 0) rc = oor_python_add(module, &methods[1]);
-    if (rc >= 0) rc = oor_put_install();
+    int rc = oor_put_install();
+    for (size_t i = 0; rc >= 0 && i < sizeof methods / sizeof methods[0]; i++)
+        rc = oor_python_add(module, &methods[i]);
     if (rc < 0) PyErr_Clear();
     Py_XDECREF(module);
     PyGILState_Release(state);

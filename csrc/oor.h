@@ -224,7 +224,8 @@ enum oor_wal_flags {
 enum oor_append_flags {
     OOR_APPEND_STAMP = 1,   /* the first 8 bytes of each value become its LSN */
     OOR_APPEND_NO_WAIT = 2, /* OOR_E_STALL, and nothing logged, where it would have to wait */
-    OOR_APPEND_APART = 4    /* `values` are pointers, one a mutation, to where each value lies */
+    OOR_APPEND_APART = 4,   /* `values` are pointers, one a mutation, to where each value lies */
+    OOR_APPEND_OPS = 8      /* `keys` are the operations of a frame; the rest is NULL and 0 */
 };
 /* The highest LSN and the highest number of a segment that are ever given. */
 #define OOR_NUMBER_MAX 0x7FFFFFFFFFFFFFFF

@@ -25,10 +25,18 @@ from itertools import count, islice
 from typing import Any, Final, TypeVar
 
 from oor import db as store
-from oor.batch import KEY_SIZE_MAX, VALUE_SIZE_MAX, BytesLike, Pairs, as_bytes, check_sizes, split
+from oor.batch import (
+    KEY_SIZE_MAX,
+    VALUE_SIZE_MAX,
+    BytesLike,
+    Pairs,
+    as_bytes,
+    batch_of_lists,
+    check_sizes,
+    split,
+)
 from oor.checkpoint import Checkpoint
 from oor.errors import ClosedError, FailedError, OorError, WaitTimeout, WouldStallError
-from oor.native import Columns
 from oor.options import Durability, Options, durability_of
 from oor.stats import Stats
 
@@ -271,9 +279,7 @@ class AsyncDB:
         keys, values = group.keys, group.values
         if not keys:
             return self._commit.last_lsn, Durability.SYNC
-        return self._commit.log(
-            Columns(keys, values), dict(zip(keys, values, strict=True)), group.mode, wait
-        )
+        return self._commit.log(*batch_of_lists(keys, values), group.mode, wait)
 
     def _appended(self, group: _Group, appended: asyncio.Future[tuple[int, Durability]]) -> None:
         self._logging = False

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, TypeAlias
 
 from oor.errors import LimitError
-from oor.native import lib
+from oor.native import Batch, Columns, Ops, lib, pack
 
 KEY_SIZE_MAX: int = lib.OOR_KEY_SIZE_MAX
 VALUE_SIZE_MAX: int = lib.OOR_VALUE_SIZE_MAX
@@ -97,19 +97,60 @@ def split(pairs: Pairs) -> tuple[list[bytes], list[bytes | None], dict[bytes, by
 
     A key that comes twice is in the lists twice. In bulk, about 110 ns a pair; 30 ns of a dict.
     """
+    return _split(*_merged(pairs))
+
+
+def batch_of(pairs: Pairs) -> tuple[Batch, dict[bytes, bytes | None]] | None:
+    """A batch in any of its forms as the log takes it, and what it adds up to; None of an empty
+    one.
+
+    About 80 ns a pair, twice that of pairs that `pack` leaves to lists and joins.
+    """
+    given, merged = _merged(pairs)
+    if len(merged) == len(given):
+        if not merged:
+            return None
+        ops = pack(merged)
+        if ops is not None:
+            return Ops(len(merged), ops), merged
+    keys, values, merged = _split(given, merged)
+    return Columns.for_log(keys, values), merged
+
+
+def batch_of_lists(
+    keys: list[bytes], values: list[bytes | None]
+) -> tuple[Batch, dict[bytes, bytes | None]]:
+    """As `batch_of`, of keys and values that are bytes already. REQUIRES: not empty."""
+    merged = dict(zip(keys, values, strict=True))
+    ops = pack(merged) if len(merged) == len(keys) else None
+    return Columns.for_log(keys, values) if ops is None else Ops(len(keys), ops), merged
+
+
+def _merged(
+    pairs: Pairs,
+) -> tuple[WriteBatch | Mapping[Any, Any] | list[Any], dict[Any, Any]]:
+    """Pairs that can be gone through twice, and a dict of them; an empty one where keys are no
+    bytes yet.
+    """
     if isinstance(pairs, WriteBatch):
-        return pairs.keys, pairs.values, dict(zip(pairs.keys, pairs.values, strict=True))
-    if not isinstance(pairs, Mapping):
-        pairs = list(pairs)
+        return pairs, dict(zip(pairs.keys, pairs.values, strict=True))
+    given: Any = pairs if isinstance(pairs, (list, Mapping)) else list(pairs)
     try:
-        merged: dict[Any, Any] = dict(pairs)
-    except (TypeError, ValueError):  # keys that are no bytes yet
-        merged = {}
+        return given, dict(given)
+    except (TypeError, ValueError):
+        return given, {}
+
+
+def _split(
+    pairs: WriteBatch | Mapping[Any, Any] | list[Any], merged: dict[Any, Any]
+) -> tuple[list[bytes], list[bytes | None], dict[bytes, bytes | None]]:
+    """As `split`, of what `_merged` gave."""
+    if isinstance(pairs, WriteBatch):
+        return pairs.keys, pairs.values, merged
     keys, values = list(merged), list(merged.values())
     if len(keys) != len(pairs) or not _are_bytes(keys, values):
-        items = pairs.items() if isinstance(pairs, Mapping) else pairs
         keys, values = [], []
-        for key, value in items:
+        for key, value in pairs.items() if isinstance(pairs, Mapping) else pairs:
             keys.append(as_bytes(key))
             values.append(None if value is None else as_bytes(value))
         merged = dict(zip(keys, values, strict=True))

@@ -20,7 +20,7 @@ from oor.batch import BytesLike, as_bytes, check_sizes
 from oor.bulk import Laid
 from oor.errors import FailedError, bare
 from oor.memtable import ABSENT, ENTRY_BYTES
-from oor.native import TOMBSTONE, Buffer, Columns, check, ffi, lib, puts_of
+from oor.native import TOMBSTONE, Batch, Buffer, Columns, check, ffi, lib, puts_of
 from oor.options import Durability, durability_of
 from oor.pressure import Pressure, Stalls
 from oor.publish import Mutations, Pairs, Publisher, new_found
@@ -158,16 +158,16 @@ class Commit(Publisher):
 
     # ---- batches ---------------------------------------------------------------------------------
 
-    def write(self, columns: Columns, pairs: Pairs, mode: Durability, flags: int = 0) -> int:
+    def write(self, batch: Batch, pairs: Pairs, mode: Durability) -> int:
         """Commit a batch, atomic, and return the LSN of its last mutation.
 
-        `pairs` is what it adds up to, `flags` how its columns lie.
+        `pairs` is what it adds up to.
         """
-        size = len(pairs) * ENTRY_BYTES + columns.keys_size + columns.values_size
-        return self._write(columns.arguments(), flags, lambda: pairs, size, mode)
+        size = len(pairs) * ENTRY_BYTES + batch.payload
+        return self._write(batch.arguments(), batch.flags, lambda: pairs, size, mode)
 
     def log(
-        self, columns: Columns, pairs: Pairs, mode: Durability, wait: bool = True
+        self, batch: Batch, pairs: Pairs, mode: Durability, wait: bool = True
     ) -> tuple[int, Durability]:
         """The first half of `write`: the last LSN, and SYNC if the batch is visible only once it is
         durable.
@@ -175,15 +175,15 @@ class Commit(Publisher):
         The caller then sees to it that the LSN becomes durable and calls `publish`. With `wait`
         False WouldStallError, and nothing logged, where it would have to wait.
         """
-        size = len(pairs) * ENTRY_BYTES + columns.keys_size + columns.values_size
+        size = len(pairs) * ENTRY_BYTES + batch.payload
         with self._lock if wait else self._patient_lock:
             stalls = self.pressure.admit(size, wait) if self._state.hindered else []
             if mode is not _SYNC and not self._waiting:
                 last, waits, stalls = self._append(
-                    columns.arguments(), 0, lambda: pairs, size, stalls, wait
+                    batch.arguments(), batch.flags, lambda: pairs, size, stalls, wait
                 )
             else:
-                last, waits = self._append_waiting(columns, pairs, size, wait), True
+                last, waits = self._append_waiting(batch, pairs, size, wait), True
         if stalls:
             self.pressure.tell(stalls)
         return last, _SYNC if waits else mode
@@ -355,12 +355,12 @@ class Commit(Publisher):
             raise
         return last, waits, stalls
 
-    def _append_waiting(self, columns: Columns, pairs: Pairs, size: int, wait: bool) -> int:
+    def _append_waiting(self, batch: Batch, pairs: Pairs, size: int, wait: bool) -> int:
         """Log a batch that is applied when it is durable; returns its last LSN."""
         token = next(self._tokens)
         self._waiting[token] = (lambda: pairs, size)
-        flags = 0 if wait else _NO_WAIT
-        arguments = columns.arguments()
+        flags = batch.flags if wait else batch.flags | _NO_WAIT
+        arguments = batch.arguments()
         first: int = lib.oor_wal_append(self._wal, *arguments, flags, token)
         while first == _STALL and wait:
             self._wait_unlogged(token)
@@ -368,7 +368,7 @@ class Commit(Publisher):
         if first < 0:
             self._waiting.pop(token, None)
             self._refuse(first)
-        return first + columns.count - 1
+        return first + batch.count - 1
 
     def _wait_unlogged(self, token: int) -> Stalls:
         """Wait until the log has been cut; what `token` stands for is not logged, and is forgotten

@@ -19,7 +19,7 @@ from typing import Any, Literal, overload
 from oor import native
 from oor.background import Background
 from oor.backup import Backup, backup
-from oor.batch import BytesLike, Pairs, as_bytes, split
+from oor.batch import BytesLike, Pairs, as_bytes, batch_of
 from oor.checkpoint import Checkpoint, checkpoint
 from oor.codec import wanted_and_missing
 from oor.commit import Commit
@@ -28,7 +28,6 @@ from oor.flush import flush_all
 from oor.handle import ClosedView, Handle
 from oor.lock import StoreLock
 from oor.manners import MutableManners
-from oor.native import Columns
 from oor.options import Durability, Options, durability_of
 from oor.pins import Pin, Pins, pins_of_store
 from oor.put import Puts
@@ -137,12 +136,11 @@ class DB(Handle, Puts, MutableManners):
         batch changes nothing and returns the last LSN given. As `put` otherwise.
         """
         mode = self._mode if durability is None else durability_of(durability)
-        keys, values, merged = split(batch)
-        if not keys:
+        laid_out = batch_of(batch)
+        if laid_out is None:
             self._state.check_writable()
             return self._commit.last_lsn
-        columns, flags = Columns.for_log(keys, values)
-        return self._commit.write(columns, merged, mode, flags)
+        return self._commit.write(*laid_out, mode)
 
     def try_put(self, key: BytesLike, value: BytesLike, *, durability: str | None = None) -> int:
         """As `put`, but WouldStallError, and nothing written, instead of waiting to be logged.
@@ -159,10 +157,10 @@ class DB(Handle, Puts, MutableManners):
         millisecond for another writer. A sync that its mode asks for is still waited for.
         """
         mode = self._mode if durability is None else durability_of(durability)
-        keys, values, pairs = split(batch)
-        if not keys:
+        laid_out = batch_of(batch)
+        if laid_out is None:
             return self.write(())
-        last_lsn, mode = self._commit.log(Columns(keys, values), pairs, mode, wait=False)
+        last_lsn, mode = self._commit.log(*laid_out, mode, wait=False)
         if mode is Durability.SYNC:
             self._commit.make_durable(last_lsn)
         return last_lsn

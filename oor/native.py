@@ -148,6 +148,12 @@ def puts_of(
     return puts
 
 
+pack: Callable[[dict[Any, Any]], bytes | None] = _module.pack
+"""A batch as the operations of a frame, in the order of the dict, whose values None delete; None
+where one of them is no bytes or over its limit, or where they are too many for one go. About 20 ns
+a pair."""
+
+
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:
     """Tie a new C object to its destructor; the collector is the backstop of an explicit close."""
     if pointer == ffi.NULL:
@@ -196,9 +202,28 @@ class Buffer:
 JOIN_BYTES = 1 << 20
 """About what is joined in one go: a join holds the interpreter lock, 50 to 500 us a MiB."""
 SLICE_COUNT = 4096
+_NULL: Any = ffi.NULL
 APART_BYTES, APART_COUNT = 4096, 1024
 """Values this long, and no more of them, are not joined for the log: a pointer to each costs less
 than one more copy."""
+
+
+class Ops:
+    """A batch as the operations of a frame, as `pack` makes them."""
+
+    __slots__ = ("_ops", "count", "payload")
+    flags: int = lib.OOR_APPEND_OPS
+    """Of an append to the log."""
+
+    def __init__(self, count: int, ops: bytes) -> None:
+        self.count = count
+        self._ops = ops
+        self.payload = len(ops) - count * lib.OOR_OP_HEADER_SIZE
+        """Bytes of keys and values."""
+
+    def arguments(self) -> tuple[Any, ...]:
+        """As those of `Columns`, for an append with its flags."""
+        return self.count, self._ops, len(self._ops), _NULL, _NULL, 0, _NULL
 
 
 class Columns:
@@ -207,10 +232,14 @@ class Columns:
     Large ones are joined in pieces, which C puts together, so that other threads get their turn.
     """
 
-    __slots__ = ("count", "key_sizes", "keys", "keys_size", "value_sizes", "values", "values_size")
+    __slots__ = (
+        "count", "flags", "key_sizes", "keys", "keys_size", "value_sizes", "values", "values_size",
+    )  # fmt: skip
 
     def __init__(self, keys: Sequence[bytes], values: Sequence[bytes | None]) -> None:
         self.count = len(keys)
+        self.flags = 0
+        """Of an append to the log."""
         if _is_large(keys) or _is_large(values):
             self.keys, self.keys_size, self.key_sizes = _join_in_pieces(keys)
             self.values, self.values_size, self.value_sizes = _join_in_pieces(values)
@@ -222,12 +251,12 @@ class Columns:
         self.values_size = len(self.values)
 
     @classmethod
-    def for_log(cls, keys: Sequence[bytes], values: Sequence[bytes | None]) -> tuple[Columns, int]:
-        """Columns for an append to the log, and its flags: long values stay where they are."""
+    def for_log(cls, keys: Sequence[bytes], values: Sequence[bytes | None]) -> Columns:
+        """Columns for an append to the log: long values stay where they are."""
         count = len(keys)
         longest = max(len(values[n] or b"") for n in (0, count // 2, count - 1))
         if longest < APART_BYTES or count > APART_COUNT or _is_large(keys):
-            return cls(keys, values), 0
+            return cls(keys, values)
         self = cls.__new__(cls)
         self.count = count
         self.keys = b"".join(keys)
@@ -242,7 +271,13 @@ class Columns:
         )
         # Arguments of a call outlive their Columns: what they point to lives as long as they do.
         self.values = ffi.gc(ffi.cast("uint8_t *", apart), lambda _, owners=(apart, values): None)
-        return self, lib.OOR_APPEND_APART
+        self.flags = lib.OOR_APPEND_APART
+        return self
+
+    @property
+    def payload(self) -> int:
+        """Bytes of keys and values."""
+        return self.keys_size + self.values_size
 
     def arguments(self) -> tuple[Any, ...]:
         """(count, keys, keys_size, key_sizes, values, values_size, value_sizes), as C takes
@@ -257,6 +292,9 @@ class Columns:
             self.values_size,
             ffi.from_buffer("uint32_t[]", self.value_sizes),
         )
+
+
+Batch: TypeAlias = Ops | Columns
 
 
 def _is_large(items: Sequence[bytes | None]) -> bool:
