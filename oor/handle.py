@@ -13,7 +13,7 @@ from oor.iterator import AT_ONCE, REVERSE, Scan
 from oor.memtable import ABSENT, Absent
 from oor.pins import Moment, Pin, Pins
 from oor.reads import Lookup, Reads, look_up_into, look_up_many, range_bounds
-from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, scan_one
+from oor.short_scans import GROUP_MAX, LIMIT_MAX, ShortScan, few_pairs, scan_one
 from oor.snapshot import Snapshot, View
 
 
@@ -79,22 +79,27 @@ class Handle(Reads):
         reverse: bool = False,
         limit: int | None = None,
     ) -> Scan:
-        """See `Reads.scan`. Up to 512 pairs of tables alone are read before it returns."""
+        """See `Reads.scan`. Up to 512 pairs are read before it returns."""
         pins = self._pins
         if limit is not None and 0 < limit <= AT_ONCE and not pins.sites:
             view: View = self._state.view
             active = view.active
+            if prefix is not None:
+                start, stop = range_bounds(start, stop, prefix)
+                prefix = None
+            if start is not None and type(start) is not bytes:
+                start = as_bytes(start)
+            if stop is not None and type(stop) is not bytes:
+                stop = as_bytes(stop)
+            bounds = start, stop, reverse, limit
             if not active.data and not view.immutables:
-                if prefix is not None:
-                    start, stop = range_bounds(start, stop, prefix)
-                if start is not None and type(start) is not bytes:
-                    start = as_bytes(start)
-                if stop is not None and type(stop) is not bytes:
-                    stop = as_bytes(stop)
                 version = view.version
                 chunk = version.scan(start, stop, REVERSE if reverse else 0, limit, 0)
-                bounds = start, stop, reverse, limit
-                return ShortScan(version, active.first_lsn - 1, pins, bounds, chunk)
+                return ShortScan(version, (), active.first_lsn - 1, pins, bounds, chunk)
+            moment = self._now()
+            pairs = few_pairs(moment, *bounds)
+            if pairs is not None:
+                return ShortScan(moment.version, moment.views, moment.lsn, pins, bounds, pairs)
         return super().scan(start, stop, prefix=prefix, reverse=reverse, limit=limit)
 
     items = scan

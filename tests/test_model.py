@@ -68,7 +68,7 @@ class Model(RuleBasedStateMachine):
     @rule(batch=st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=4), mode=MODES)
     def write_columns(self, batch, mode):
         keys, values = zip(*batch, strict=True)
-        columns = oor.db.Columns(list(keys), list(values))
+        columns = oor.native.Columns(list(keys), list(values))
         lsn = self.db.write_columns(
             columns.keys, columns.key_sizes, columns.values, columns.value_sizes, durability=mode
         )
