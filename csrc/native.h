@@ -1,8 +1,8 @@
 /* native.h: puts the Python functions of the compiled module where Python finds them.
  *
- * native_batch.h, native_read.h, native_put.h and native_commit.h make them; with this file and native_pair.h they
- * are all of the C half that knows Python.h.  Only the compiled module includes them, behind the
- * Python.h of cffi; the stable ABI is all they use.
+ * native_batch.h, native_read.h, native_put.h and native_commit.h make them; with this file and
+ * native_pair.h they are all of the C half that knows Python.h.  Only the compiled module includes
+ * them, behind the Python.h of cffi; the stable ABI is all they use.
  *
  * Ownership: the module owns what is put into it.
  * Threads:   called once, while the module is imported.

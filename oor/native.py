@@ -34,7 +34,8 @@ from oor.errors import (
 )
 
 __all__ = [
-    "Buffer", "Columns", "check", "dumps", "ffi", "lib", "loads", "owned", "puts_of", "reads_of",
+    "Batch", "Buffer", "Columns", "Ops", "check", "dumps", "ffi", "lib", "loads", "owned", "pack",
+    "puts_of", "reads_of",
 ]  # fmt: skip
 
 TOMBSTONE: int = 0xFFFFFFFF

@@ -76,7 +76,8 @@ def few_pairs(
         gone = list(newer.values()).count(None)
         if len(pairs) < asked or asked >= limit + gone:
             return _laid_over(pairs, newer, limit, reverse, end)
-        asked = limit + gone
+        # Twice, so that deletions behind deletions take few looks.
+        asked = limit + 2 * gone
     return None
 
 

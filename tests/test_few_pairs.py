@@ -60,6 +60,19 @@ def test_deletions_in_a_memtable_make_a_short_scan_look_further(tmp_path, revers
             assert [key for key, _ in found] == expected
 
 
+@pytest.mark.parametrize("limit", [50, 100, 101, 102, 200])
+def test_few_entries_of_a_memtable_take_their_places_among_many_pairs(tmp_path, limit):
+    model = {b"%03d" % n: b"v" for n in range(100)}
+    newer = {b"017": None, b"018": b"new", b"018x": b"new", b"998": None, b"\0": b"", b"999": b"x"}
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        db.write(model)
+        db.flush()
+        db.write(newer)
+        expected = sorted((k, v) for k, v in {**model, **newer}.items() if v is not None)
+        found = db.scan(limit=limit)
+        assert type(found) is ShortScan and list(found) == expected[:limit]
+
+
 def test_what_needs_more_than_one_look_takes_is_walked(tmp_path):
     keys = [b"%04d" % n for n in range(3 * AT_ONCE)]
     with oor.open(tmp_path / "s", durability="os", background=False) as db:
