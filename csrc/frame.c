@@ -128,6 +128,21 @@ int oor_op_decode(const uint8_t *body, size_t body_size, size_t *at, oor_op *out
     return 1;
 }
 
+int oor_ops_check(uint64_t count, const uint8_t *ops, size_t size) {
+    uint64_t found = 0;
+    size_t at = 0;
+    oor_op op;
+    for (int rc; (rc = oor_op_decode(ops, size, &at, &op)) != 0; found++) {
+        if (rc < 0) return rc;
+        if (op.value_size > OOR_VALUE_SIZE_MAX)
+            return oor_fail(OOR_E_LIMIT, NULL, "a value is %u bytes long, the limit is %d",
+                            op.value_size, OOR_VALUE_SIZE_MAX);
+    }
+    if (found == count) return 0;
+    return oor_fail(OOR_E_LIMIT, NULL, "%llu operations where %llu are stated",
+                    (unsigned long long)found, (unsigned long long)count);
+}
+
 void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id,
                                const oor_segment_header *header) {
     memset(out, 0, OOR_SEGMENT_HEADER_SIZE);

@@ -93,6 +93,9 @@ static inline uint8_t *oor_op_encode(uint8_t *out, const uint8_t *key, uint32_t 
  * fit the body, which a frame that verified never shows. */
 int oor_op_decode(const uint8_t *body, size_t body_size, size_t *at, oor_op *out);
 
+/* 0 where `size` bytes are `count` whole ops within the limits; OOR_E_CORRUPT, OOR_E_LIMIT. */
+int oor_ops_check(uint64_t count, const uint8_t *ops, size_t size);
+
 /* The header block, OOR_SEGMENT_HEADER_SIZE bytes, both copies. */
 void oor_segment_header_encode(uint8_t *out, const uint8_t *database_id,
                                const oor_segment_header *header);

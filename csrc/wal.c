@@ -454,28 +454,12 @@ uint64_t oor_wal_allow(oor_wal *wal, uint64_t size, uint64_t entry_size) {
     return used;
 }
 
-/* Whether `size` bytes are so many operations within the limits. */
-static int ops_check(uint64_t count, const uint8_t *ops, size_t size) {
-    uint64_t found = 0;
-    size_t at = 0;
-    oor_op op;
-    for (int rc; (rc = oor_op_decode(ops, size, &at, &op)) != 0; found++) {
-        if (rc < 0) return rc;
-        if (op.value_size > OOR_VALUE_SIZE_MAX)
-            return oor_fail(OOR_E_LIMIT, NULL, "a value is %u bytes long, the limit is %d",
-                            op.value_size, OOR_VALUE_SIZE_MAX);
-    }
-    if (found == count) return 0;
-    return oor_fail(OOR_E_LIMIT, NULL, "%llu operations where %llu are stated",
-                    (unsigned long long)found, (unsigned long long)count);
-}
-
 int64_t oor_wal_append(oor_wal *wal, uint64_t count, const uint8_t *keys, size_t keys_size,
                        const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                        const uint32_t *value_sizes, uint32_t flags, uint64_t token) {
     int are_ops = (flags & OOR_APPEND_OPS) != 0;
     assert(!are_ops || (!values && !(flags & OOR_APPEND_STAMP)));
-    int rc = are_ops ? ops_check(count, keys, keys_size)
+    int rc = are_ops ? oor_ops_check(count, keys, keys_size)
                      : oor_columns_check(count, keys_size, key_sizes, values_size, value_sizes);
     if (rc < 0) return rc;
     if (count == 0 || count > UINT32_MAX)
