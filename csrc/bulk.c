@@ -247,6 +247,13 @@ oor_bulk_value oor_bulk_get(oor_bulk *bulk, const uint8_t *key, size_t key_size)
     return found;
 }
 
+int oor_bulk_try_get(oor_bulk *bulk, const uint8_t *key, size_t key_size, oor_bulk_value *out) {
+    if (pthread_mutex_trylock(&bulk->lock) != 0) return 0;
+    *out = value_at(bulk, key, key_size);
+    pthread_mutex_unlock(&bulk->lock);
+    return 1;
+}
+
 int oor_bulk_get_many(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
                       const uint32_t *key_sizes, oor_bulk_value *out) {
     int rc = oor_columns_check(count, keys_size, key_sizes, 0, NULL);

@@ -19,9 +19,8 @@ typedef struct {
 
 /* All entries, in the order in which their keys came. */
 const oor_bulk_entry *oor_bulk_entries(const oor_bulk *bulk, size_t *count);
-/* Adds the operations of a frame of the log.  OOR_E_CORRUPT: they do not fit its body, or are not
- * `count`; some may have been added. */
-int oor_bulk_add_ops(oor_bulk *bulk, uint32_t count, const uint8_t *body, size_t body_size);
+/* As oor_bulk_get where nobody else has its lock; 0: somebody has. */
+int oor_bulk_try_get(oor_bulk *bulk, const uint8_t *key, size_t key_size, oor_bulk_value *out);
 /* The place of a key among them, or -1. */
 int64_t oor_bulk_place(const oor_bulk *bulk, const uint8_t *key, size_t key_size);
 

@@ -1,8 +1,8 @@
 /* native.h: puts the Python functions of the compiled module where Python finds them.
  *
- * native_batch.h, native_read.h, native_put.h and native_commit.h make them; with this file and
- * native_pair.h they are all of the C half that knows Python.h.  Only the compiled module includes
- * them, behind the Python.h of cffi; the stable ABI is all they use.
+ * native_batch.h, native_bulk.h, native_read.h, native_put.h and native_commit.h make them; with
+ * this file and native_pair.h they are all of the C half that knows Python.h.  Only the compiled
+ * module includes them, behind the Python.h of cffi; the stable ABI is all they use.
  *
  * Ownership: the module owns what is put into it.
  * Threads:   called once, while the module is imported.
@@ -11,6 +11,7 @@
 #define OOR_NATIVE_H
 
 #include "native_batch.h"
+#include "native_bulk.h"
 #include "native_commit.h"
 #include "native_read.h"
 
@@ -24,6 +25,7 @@ static int oor_python_add(PyObject *module, PyMethodDef *method) {
 int oor_python_install(void) {
     static PyMethodDef methods[] = {
         {"reads_of", oor_reads_of, METH_VARARGS, "reads_of(address: int, fail) -> (lookup, scan)"},
+        {"look_of", oor_look_of, METH_VARARGS, "look_of(address: int, owner, absent) -> look"},
         {"pack", oor_batch_pack, METH_O, "pack(pairs: dict) -> bytes | None"},
         {"puts_of", oor_puts_of, METH_VARARGS, "puts_of(...) -> (put_easily, put_durably)"},
     };

@@ -47,9 +47,9 @@ static int64_t oor_commit_size(const oor_put_call *call) {
  * where it is not shown, or not known to be: to show it again does no harm. */
 static int64_t oor_commit_show(PyObject *memtable, const oor_put_call *call, int64_t lsn) {
     int64_t size = -1;
-    PyObject *data = PyObject_GetAttr(memtable, oor_names[DATA]);
-    PyObject *noted = data ? PyObject_GetAttr(memtable, oor_names[NOTED]) : NULL;
-    if (oor_put_fits(data, noted) && oor_commit_number(memtable, oor_names[LAST_LSN]) + 1 == lsn &&
+    PyObject *data, *noted;
+    if (oor_put_dict(memtable, &data, &noted) &&
+        oor_commit_number(memtable, oor_names[LAST_LSN]) + 1 == lsn &&
         (size = oor_commit_number(memtable, oor_names[SIZE])) >= 0) {
         size += oor_commit_size(call);
         if (oor_put_store(call, data, noted) < 0 ||
@@ -57,8 +57,7 @@ static int64_t oor_commit_show(PyObject *memtable, const oor_put_call *call, int
             oor_commit_set(memtable, oor_names[LAST_LSN], lsn) < 0)
             size = -1;
     }
-    Py_XDECREF(noted);
-    Py_XDECREF(data);
+    oor_put_let_go(data, noted);
     return size;
 }
 

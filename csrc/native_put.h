@@ -20,8 +20,8 @@
 
 #define OOR_PUTS_CAPSULE "oor.puts"
 
-/* Attributes of State, View and Memtable. */
-enum { HINDERED, LOCKED, VIEW, ACTIVE, DATA, NOTED, LAST_LSN, SIZE, ROTATE_AT, OOR_NAMES };
+/* Attributes of State, View, Memtable and Bulk. */
+enum { HINDERED, LOCKED, VIEW, ACTIVE, DATA, SINGLE, NOTED, LAST_LSN, SIZE, ROTATE_AT, OOR_NAMES };
 static PyObject *oor_names[OOR_NAMES];
 
 /* What the functions of one store share. */
@@ -43,8 +43,9 @@ typedef struct {
 } oor_put_call;
 
 static int oor_put_install(void) {
-    static const char *const names[OOR_NAMES] = {"hindered", "locked",   "view", "active",   "data",
-                                                 "noted",    "last_lsn", "size", "rotate_at"};
+    static const char *const names[OOR_NAMES] = {"hindered", "locked",   "view",  "active",
+                                                 "data",     "single",   "noted", "last_lsn",
+                                                 "size",     "rotate_at"};
     for (int i = 0; i < OOR_NAMES; i++)
         if (!(oor_names[i] = PyUnicode_InternFromString(names[i]))) return -1;
     return 0;
@@ -90,9 +91,24 @@ static PyObject *oor_put_memtable(PyObject *state) {
     return memtable;
 }
 
-/* Whether a memtable with these attributes takes single pairs here. */
-static int oor_put_fits(PyObject *data, PyObject *noted) {
-    return noted && PyDict_CheckExact(data) && (noted == Py_None || PyList_CheckExact(noted));
+/* The dict of a memtable that takes single pairs here, with its notes, to be given back to
+ * oor_put_let_go.  0: it takes none, or an exception is set. */
+static int oor_put_dict(PyObject *memtable, PyObject **data, PyObject **noted) {
+    *noted = NULL;
+    *data = PyObject_GetAttr(memtable, oor_names[DATA]);
+    if (!*data || !(*noted = PyObject_GetAttr(memtable, oor_names[NOTED]))) return 0;
+    if (PyDict_CheckExact(*data)) return *noted == Py_None || PyList_CheckExact(*noted);
+    /* Over columns; what they hold of a key is not looked for here, so a note is not written. */
+    if (*noted != Py_None || PyDict_Check(*data)) return 0;
+    PyObject *single = PyObject_GetAttr(*data, oor_names[SINGLE]);
+    Py_DECREF(*data);
+    *data = single;
+    return single && PyDict_CheckExact(single);
+}
+
+static void oor_put_let_go(PyObject *data, PyObject *noted) {
+    Py_XDECREF(noted);
+    Py_XDECREF(data);
 }
 
 /* Stores the pair, with a note for views that were taken before.  -1: it is not there. */
@@ -112,10 +128,10 @@ static int oor_put_store(const oor_put_call *call, PyObject *data, PyObject *not
 /* The LSN, or NULL: with an exception set nothing is logged, else it takes the long way. */
 static PyObject *oor_put_into(const oor_put_call *call, PyObject *memtable) {
     oor_wal *wal = call->puts->wal;
-    PyObject *data = PyObject_GetAttr(memtable, oor_names[DATA]), *lsn = NULL;
-    PyObject *noted = data ? PyObject_GetAttr(memtable, oor_names[NOTED]) : NULL;
-    int64_t given =
-        oor_put_fits(data, noted) ? oor_wal_put_begin(wal, call->key_size, call->value_size) : 0;
+    PyObject *data, *noted, *lsn = NULL;
+    int64_t given = oor_put_dict(memtable, &data, &noted)
+                        ? oor_wal_put_begin(wal, call->key_size, call->value_size)
+                        : 0;
     if (given > 0) {
         lsn = PyLong_FromLongLong(given);
         int stored = lsn && oor_put_store(call, data, noted) == 0;
@@ -123,8 +139,7 @@ static PyObject *oor_put_into(const oor_put_call *call, PyObject *memtable) {
                         call->value_size);
         if (!stored || PyObject_SetAttr(memtable, oor_names[LAST_LSN], lsn) < 0) Py_CLEAR(lsn);
     }
-    Py_XDECREF(noted);
-    Py_XDECREF(data);
+    oor_put_let_go(data, noted);
     return lsn;
 }
 

@@ -553,6 +553,9 @@ void oor_bulk_free(oor_bulk *bulk);
 int oor_bulk_add(oor_bulk *bulk, uint64_t count, const uint8_t *keys, size_t keys_size,
                  const uint32_t *key_sizes, const uint8_t *values, size_t values_size,
                  const uint32_t *value_sizes);
+/* The same of the operations of a frame.  OOR_E_CORRUPT: they do not fit, or are not `count`; some
+ * may have been added. */
+int oor_bulk_add_ops(oor_bulk *bulk, uint32_t count, const uint8_t *body, size_t body_size);
 /* As oor_walscan_next, with the mutations in `bulk` instead of in a dict. */
 int oor_walscan_load(oor_walscan *scan, size_t bytes, oor_bulk *bulk, oor_walscan_chunk *chunk);
 oor_bulk_value oor_bulk_get(oor_bulk *bulk, const uint8_t *key, size_t key_size);

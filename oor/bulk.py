@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any, Final
 
-from oor.native import Buffer, Columns, check, ffi, lib, owned, sizes
+from oor.native import Buffer, Columns, Ops, check, ffi, lib, look_of, owned, sizes
 
 MANY: Final = 256
 """Pairs of a batch from which on columns are worth their place beside a dict."""
@@ -31,7 +31,6 @@ class Absent:
 ABSENT: Final = Absent()
 
 Value = bytes | None
-_get = lib.oor_bulk_get
 _ABSENT_SIZE: Final[int] = lib.OOR_BULK_ABSENT
 _KEYS_AT_ONCE: Final = 1 << 16
 
@@ -39,18 +38,62 @@ _KEYS_AT_ONCE: Final = 1 << 16
 class Laid:
     """A batch in columns: memory of its owner's, good until the batch is applied."""
 
-    __slots__ = ("_buffer", "arguments")
+    __slots__ = ("_arguments", "_buffer", "count")
 
     def __init__(self, arguments: tuple[Any, ...], buffer: Buffer) -> None:
-        self.arguments = arguments
+        self._arguments = arguments
         """As `Columns.arguments` gives them."""
         self._buffer = buffer
+        self.count: int = arguments[0]
 
     def load(self) -> dict[bytes, Value]:
         """The pairs as objects."""
-        check(lib.oor_columns_to_dict(*self.arguments, self._buffer.raw))
+        check(lib.oor_columns_to_dict(*self._arguments, self._buffer.raw))
         pairs: dict[bytes, Value] = self._buffer.load()
         return pairs
+
+    def shares_key(self, others: dict[bytes, Value]) -> bool:
+        """Whether a key of it is among others, or may be: those of large dicts are not looked
+        for.
+        """
+        count, keys, keys_size, key_sizes = self._arguments[:4]
+        if len(others) > count:
+            return True
+        found = list(others)
+        joined = b"".join(found)
+        return check(
+            lib.oor_columns_share_key(
+                count, keys, keys_size, key_sizes, len(found), joined, len(joined),
+                ffi.from_buffer("uint32_t[]", sizes(found)),
+            )
+        ) > 0  # fmt: skip
+
+    def add_to(self, raw: Any) -> None:
+        """Add it to the C half of a `Bulk`."""
+        check(lib.oor_bulk_add(raw, *self._arguments))
+
+
+class Packed:
+    """A batch that is there as the operations of a frame and as a dict: for columns, as `Laid`."""
+
+    __slots__ = ("_ops", "_pairs", "count")
+
+    def __init__(self, ops: Ops, pairs: dict[bytes, Value]) -> None:
+        self._ops = ops.ops
+        self._pairs = pairs
+        self.count = ops.count
+
+    def load(self) -> dict[bytes, Value]:
+        """See `Laid.load`."""
+        return self._pairs
+
+    def shares_key(self, others: dict[bytes, Value]) -> bool:
+        """See `Laid.shares_key`."""
+        return not self._pairs.keys().isdisjoint(others)
+
+    def add_to(self, raw: Any) -> None:
+        """See `Laid.add_to`."""
+        check(lib.oor_bulk_add_ops(raw, self.count, self._ops, len(self._ops)))
 
 
 class Bulk:
@@ -61,10 +104,11 @@ class Bulk:
     to the dict first is never in the columns.
     """
 
-    __slots__ = ("raw", "single")
+    __slots__ = ("_look", "raw", "single")
 
     def __init__(self) -> None:
         self.raw: Any = owned(lib.oor_bulk_new(), lib.oor_bulk_free)
+        self._look = look_of(self.raw, ABSENT)
         self.single: dict[bytes, Value] = {}
 
     @classmethod
@@ -77,25 +121,14 @@ class Bulk:
             )
         return bulk
 
-    def add(self, laid: Laid) -> bool:
+    def add(self, laid: Laid | Packed) -> bool:
         """Take a batch, all of it at once for readers; False: the dict must have it.
 
         A key of the dict would hide what is newer. Cost: about 100 ns a pair, in C.
         """
-        if self.single:
-            count, keys, keys_size, key_sizes = laid.arguments[:4]
-            if len(self.single) > count:
-                return False
-            others = list(self.single)
-            joined = b"".join(others)
-            if check(
-                lib.oor_columns_share_key(
-                    count, keys, keys_size, key_sizes, len(others), joined, len(joined),
-                    ffi.from_buffer("uint32_t[]", sizes(others)),
-                )
-            ):  # fmt: skip
-                return False
-        check(lib.oor_bulk_add(self.raw, *laid.arguments))
+        if self.single and laid.shares_key(self.single):
+            return False
+        laid.add_to(self.raw)
         return True
 
     def add_to(self, run: Any) -> None:
@@ -110,10 +143,9 @@ class Bulk:
     def get(self, key: bytes, default: Any = None) -> Any:
         """The value of a key, None if it is deleted, `default` if it is not here."""
         value = self.single.get(key, ABSENT)
-        if value is not ABSENT:
-            return value
-        found = _get(self.raw, key, len(key))
-        return default if found.size == _ABSENT_SIZE else _value(found)
+        if value is ABSENT:
+            value = self._look(key)
+        return default if value is ABSENT else value
 
     def get_many(self, keys: list[bytes]) -> list[Value | Absent]:
         """`get` of each, ABSENT where it is not here, in one crossing."""
@@ -164,8 +196,8 @@ class Bulk:
 
     def first_seen(self, keys: Iterable[bytes]) -> list[bytes]:
         """Those of some keys of the dict that are not in the columns."""
-        raw = self.raw
-        return [key for key in keys if _get(raw, key, len(key)).size == _ABSENT_SIZE]
+        look = self._look
+        return [key for key in keys if look(key) is ABSENT]
 
 
 def _value(found: Any) -> Value:

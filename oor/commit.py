@@ -17,10 +17,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from oor.batch import BytesLike, as_bytes, check_sizes
-from oor.bulk import Laid
+from oor.bulk import MANY, Laid, Packed
 from oor.errors import FailedError, bare
 from oor.memtable import ABSENT, ENTRY_BYTES
-from oor.native import TOMBSTONE, Batch, Buffer, Columns, check, ffi, lib, puts_of
+from oor.native import TOMBSTONE, Batch, Buffer, Columns, Ops, check, ffi, lib, puts_of
 from oor.options import Durability, durability_of
 from oor.pressure import Pressure, Stalls
 from oor.publish import Mutations, Pairs, Publisher, new_found
@@ -36,6 +36,14 @@ _STALL: Final[int] = lib.OOR_E_STALL
 
 ALLOWANCES: Final = 64
 """So many times while it fills, a memtable's size is brought up to date with the easy puts."""
+
+
+def _loader(batch: Batch, pairs: Pairs) -> Callable[[], Mutations]:
+    """What a memtable takes of a batch: many pairs as columns, where that saves making them."""
+    if isinstance(batch, Ops) and batch.count >= MANY:
+        packed = Packed(batch, pairs)
+        return lambda: packed
+    return lambda: pairs
 
 
 class Commit(Publisher):
@@ -164,7 +172,8 @@ class Commit(Publisher):
         `pairs` is what it adds up to.
         """
         size = len(pairs) * ENTRY_BYTES + batch.payload
-        return self._write(batch.arguments(), batch.flags, lambda: pairs, size, mode)
+        load = _loader(batch, pairs)
+        return self._write(batch.arguments(), batch.flags, load, size, mode)
 
     def log(
         self, batch: Batch, pairs: Pairs, mode: Durability, wait: bool = True
@@ -180,7 +189,7 @@ class Commit(Publisher):
             stalls = self.pressure.admit(size, wait) if self._state.hindered else []
             if mode is not _SYNC and not self._waiting:
                 last, waits, stalls = self._append(
-                    batch.arguments(), batch.flags, lambda: pairs, size, stalls, wait
+                    batch.arguments(), batch.flags, _loader(batch, pairs), size, stalls, wait
                 )
             else:
                 last, waits = self._append_waiting(batch, pairs, size, wait), True
@@ -358,7 +367,7 @@ class Commit(Publisher):
     def _append_waiting(self, batch: Batch, pairs: Pairs, size: int, wait: bool) -> int:
         """Log a batch that is applied when it is durable; returns its last LSN."""
         token = next(self._tokens)
-        self._waiting[token] = (lambda: pairs, size)
+        self._waiting[token] = (_loader(batch, pairs), size)
         flags = batch.flags if wait else batch.flags | _NO_WAIT
         arguments = batch.arguments()
         first: int = lib.oor_wal_append(self._wal, *arguments, flags, token)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sortedcontainers import SortedList
 
-from oor.bulk import ABSENT, MANY, MOVED, Absent, Bulk, Laid
+from oor.bulk import ABSENT, MANY, MOVED, Absent, Bulk, Laid, Packed
 
 if TYPE_CHECKING:
     from oor.log import Chunk, SegmentScan
@@ -114,19 +114,22 @@ class Memtable:
         return bool(self.data)
 
     def apply(
-        self, pairs: dict[bytes, bytes | None] | Laid, first_lsn: int, last_lsn: int, size: int
+        self,
+        pairs: dict[bytes, bytes | None] | Laid | Packed,
+        first_lsn: int,
+        last_lsn: int,
+        size: int,
     ) -> None:
         """Take in the mutations `first_lsn` to `last_lsn`, `size` bytes with ENTRY_BYTES for each.
 
         Cost: 50 to 150 ns a pair; more while a view is alive.
         """
         assert first_lsn > self.last_lsn, "mutations are applied in LSN order"
-        if isinstance(pairs, Laid):
+        if not isinstance(pairs, dict):
             if self._take_columns(pairs):
-                count = pairs.arguments[0]
-                self._in_columns += count
+                self._in_columns += pairs.count
                 self.last_lsn = last_lsn
-                self.size += size - (ENTRY_BYTES - COLUMN_BYTES) * count
+                self.size += size - (ENTRY_BYTES - COLUMN_BYTES) * pairs.count
                 return
             pairs = pairs.load()
         if (noted := self.noted) is not None:
@@ -151,8 +154,8 @@ class Memtable:
     def replay(self, scan: SegmentScan, in_columns: bool) -> Chunk | None:
         """Take in the next chunk of a segment of the log and return it, or None at the end.
 
-        In columns no object is made of a mutation, at 100 ns instead of 800; but from then on a
-        single put costs 100 ns more. Raises CorruptionError. REQUIRES: nobody writes, or reads yet.
+        In columns no object is made of a mutation, at 100 ns instead of 800. Raises
+        CorruptionError. REQUIRES: nobody writes, or reads yet.
         """
         if not in_columns:
             chunk = scan.next()
@@ -170,7 +173,7 @@ class Memtable:
             self._in_columns += chunk.records
         return chunk
 
-    def _take_columns(self, laid: Laid) -> bool:
+    def _take_columns(self, laid: Laid | Packed) -> bool:
         """Keep a batch as columns; False where a dict has to take it.
 
         A view notes what is overwritten, pair by pair; and a dict that is large has its reasons.
@@ -180,7 +183,7 @@ class Memtable:
         data = self.data
         if isinstance(data, Bulk):
             return data.add(laid)
-        if laid.arguments[0] < MANY or len(data) > MOVED:
+        if laid.count < MANY or len(data) > MOVED:
             return False
         bulk = Bulk.over(data)
         bulk.add(laid)

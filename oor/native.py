@@ -34,8 +34,8 @@ from oor.errors import (
 )
 
 __all__ = [
-    "Batch", "Buffer", "Columns", "Ops", "check", "dumps", "ffi", "lib", "loads", "owned", "pack",
-    "puts_of", "reads_of",
+    "Batch", "Buffer", "Columns", "Ops", "check", "dumps", "ffi", "lib", "loads", "look_of",
+    "owned", "pack", "puts_of", "reads_of",
 ]  # fmt: skip
 
 TOMBSTONE: int = 0xFFFFFFFF
@@ -155,6 +155,14 @@ where one of them is no bytes or over its limit, or where they are too many for 
 a pair."""
 
 
+def look_of(bulk: Any, absent: object) -> Callable[[bytes], Any]:
+    """A function that looks a key up in columns, which it holds: its value, None where it is
+    deleted, or `absent`. TypeError for what is not exactly bytes. About 100 ns.
+    """
+    look: Callable[[bytes], Any] = _module.look_of(int(ffi.cast("uintptr_t", bulk)), bulk, absent)
+    return look
+
+
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:
     """Tie a new C object to its destructor; the collector is the backstop of an explicit close."""
     if pointer == ffi.NULL:
@@ -212,19 +220,19 @@ than one more copy."""
 class Ops:
     """A batch as the operations of a frame, as `pack` makes them."""
 
-    __slots__ = ("_ops", "count", "payload")
+    __slots__ = ("count", "ops", "payload")
     flags: int = lib.OOR_APPEND_OPS
     """Of an append to the log."""
 
     def __init__(self, count: int, ops: bytes) -> None:
         self.count = count
-        self._ops = ops
+        self.ops = ops
         self.payload = len(ops) - count * lib.OOR_OP_HEADER_SIZE
         """Bytes of keys and values."""
 
     def arguments(self) -> tuple[Any, ...]:
         """As those of `Columns`, for an append with its flags."""
-        return self.count, self._ops, len(self._ops), _NULL, _NULL, 0, _NULL
+        return self.count, self.ops, len(self.ops), _NULL, _NULL, 0, _NULL
 
 
 class Columns:

@@ -11,14 +11,14 @@ import itertools
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from oor.bulk import Laid
+from oor.bulk import Laid, Packed
 from oor.memtable import Memtable
 from oor.native import check, ffi, lib
 from oor.pressure import PatientLock
 from oor.state import State
 
 Pairs: TypeAlias = dict[bytes, bytes | None]
-Mutations: TypeAlias = Pairs | Laid
+Mutations: TypeAlias = Pairs | Laid | Packed
 
 _peek = lib.oor_wal_peek_durable
 _publish = lib.oor_wal_publish

@@ -13,15 +13,16 @@ from support.engine import kill, scratch
 import oor
 from oor import memtable as memtables
 from oor import recovery
-from oor.bulk import ABSENT, Bulk, Laid
+from oor.bulk import ABSENT, Bulk, Laid, Packed
 from oor.memtable import COLUMN_BYTES, ENTRY_BYTES, Memtable
-from oor.native import Buffer, Columns
+from oor.native import Buffer, Columns, Ops, pack
 
 KEYS = st.integers(0, 30).map(lambda n: b"%02d" % n)
 VALUES = st.none() | st.binary(max_size=3)
 STEPS = st.lists(
     st.one_of(
         st.tuples(st.just("columns"), st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=9)),
+        st.tuples(st.just("packed"), st.dictionaries(KEYS, VALUES, min_size=1, max_size=9)),
         st.tuples(st.just("pairs"), st.dictionaries(KEYS, VALUES, min_size=1, max_size=3)),
         st.tuples(st.just("view"), st.none()),
         st.tuples(st.just("drop"), st.none()),
@@ -36,6 +37,10 @@ def laid(pairs):
     return Laid(columns.arguments(), Buffer())
 
 
+def packed(pairs):
+    return Packed(Ops(len(pairs), pack(pairs)), pairs)
+
+
 def in_order(content, lower, count, reverse):
     keys = sorted((key for key in content if lower is None or key >= lower), reverse=reverse)
     return [(key, content[key]) for key in keys[:count]]
@@ -48,9 +53,11 @@ def test_columns_pairs_and_views_in_any_order_answer_as_a_dict_would(steps):
     memtable, expected, views, lsn = Memtable(1), {}, [], 0
     try:
         for step, argument in steps:
-            if step in ("columns", "pairs"):
+            if step in ("columns", "packed", "pairs"):
                 pairs = dict(argument)
-                given_ = laid(argument) if step == "columns" else pairs
+                given_ = pairs
+                if step != "pairs":
+                    given_ = laid(argument) if step == "columns" else packed(pairs)
                 memtable.apply(given_, lsn + 1, lsn + len(argument), 10)
                 lsn += len(argument)
                 expected |= pairs
@@ -149,14 +156,18 @@ def test_readers_see_all_of_a_batch_or_none_while_columns_come(tmp_path):
 def test_columns_are_charged_what_they_take_so_that_a_flush_writes_more_of_them(tmp_path):
     """And what was flushed counts as bytes of users all the same, whichever way it came."""
     batches, payload = 20, 100 * 1000
-    for write, place in (("columns", COLUMN_BYTES), ("pairs", ENTRY_BYTES)):
+    for write, place in (
+        ("columns", COLUMN_BYTES), ("pairs", COLUMN_BYTES), ("few pairs", ENTRY_BYTES)
+    ):  # fmt: skip
         with oor.open(tmp_path / write, durability="os", background=False) as db:
             for batch in range(batches):
                 pairs = [(b"%05d%05d" % (batch, n), b"v" * 90) for n in range(1000)]
                 if write == "columns":
                     db.write_columns(*columns_of(pairs))
                 else:
-                    db.write(pairs)
+                    size = 1000 if write == "pairs" else 100
+                    for start in range(0, 1000, size):
+                        db.write(pairs[start : start + size])
             memtable = db._state.view.active
             assert memtable.size == batches * (payload + 1000 * place)
             assert memtable.payload() == batches * payload
