@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 from array import array
 
 import hypothesis.strategies as st
+import pytest
 from hypothesis import given, settings
-from support.engine import kill, scratch
+from support.engine import UNHINDERED, content, kill, scratch
 
 import oor
 from oor import memtable as memtables
 from oor import recovery
 from oor.bulk import ABSENT, Bulk, Laid, Packed
+from oor.commit import Commit
 from oor.memtable import COLUMN_BYTES, ENTRY_BYTES, Memtable
 from oor.native import Buffer, Columns, Ops, pack
 
-KEYS = st.integers(0, 30).map(lambda n: b"%02d" % n)
+KEYS = st.integers(0, 9).map(lambda n: b"%02d" % n)
 VALUES = st.none() | st.binary(max_size=3)
 STEPS = st.lists(
     st.one_of(
@@ -207,3 +210,83 @@ def test_a_log_is_replayed_into_columns_as_into_a_dict(batches):
                     assert dict(db) == live | {b"05": b"later"}
         finally:
             recovery.COLUMNS_FROM = from_bytes
+
+
+def test_a_look_into_columns_holds_them_and_no_more_than_it_should(tmp_path):
+    bulk = Bulk.over({b"k": b"v", b"gone": None, b"": b""})
+    look, raw = bulk._look, bulk.raw
+    held = sys.getrefcount(raw)
+    absents = sys.getrefcount(ABSENT)
+    for _ in range(1000):
+        assert look(b"k") == b"v" and look(b"gone") is None and look(b"") == b""
+        assert look(b"other") is ABSENT
+    assert abs(sys.getrefcount(ABSENT) - absents) < 100
+    for wrong in ("k", bytearray(b"k"), None, 5):
+        with pytest.raises(TypeError):
+            look(wrong)
+    del bulk
+    assert sys.getrefcount(raw) == held - 1, "the look holds them still"
+    assert look(b"k") == b"v"
+    del look
+    assert sys.getrefcount(raw) == held - 2
+
+
+def test_a_look_while_a_writer_adds_sees_one_batch_or_the_next(tmp_path):
+    keys = [b"%04d" % n for n in range(2000)]
+    with oor.open(tmp_path / "s", durability="os", background=False, **UNHINDERED) as db:
+        db.write(dict.fromkeys(keys, b"0"))
+        done = threading.Event()
+
+        def write():
+            for number in range(1, 200):
+                db.write(dict.fromkeys(keys, b"%d" % number))
+            done.set()
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        newest = 0
+        while not done.is_set():
+            seen = int(db[keys[newest * 7 % 2000]])
+            assert seen >= newest
+            newest = seen
+        writer.join()
+        assert type(db._state.view.active.data) is Bulk and db[keys[5]] == b"199"
+
+
+@pytest.mark.parametrize("durability", ["os", "sync"])
+def test_a_put_over_columns_goes_the_short_way_unless_a_view_wants_its_note(
+    tmp_path, durability, monkeypatch
+):
+    long_way, put, finish = [], Commit.put, Commit.finish_put
+    monkeypatch.setattr(Commit, "put", lambda *given: long_way.append(given) or put(*given))
+    monkeypatch.setattr(
+        Commit, "finish_put", lambda *given: long_way.append(given) or finish(*given)
+    )
+    count = 1000 if durability == "os" else 50
+    expected = {b"%05d" % n: b"column" for n in range(0, 2 * count, 2)}
+    expected |= {b"x%05d" % n: b"column" for n in range(300)}
+    with oor.open(tmp_path / "s", durability=durability, background=False) as db:
+        db.write(expected)
+        memtable = db._state.view.active
+        others = [memtable, memtable.data, memtable.data.single]
+        counts = list(map(sys.getrefcount, others))
+        for n in range(count):
+            db.put(b"%05d" % n, b"single")
+            expected[b"%05d" % n] = b"single"
+        assert list(map(sys.getrefcount, others)) == counts
+        assert type(memtable.data) is Bulk and len(memtable.data.single) == count
+        assert len(long_way) < count // 10
+        assert content(db) == expected
+        snapshot, before = db.snapshot(), dict(expected)
+        counts = list(map(sys.getrefcount, others))
+        del long_way[:]
+        for n in range(0, 2 * count, 3):
+            db.put(b"%05d" % n, b"newest")
+            expected[b"%05d" % n] = b"newest"
+        assert len(long_way) == len(range(0, 2 * count, 3))
+        assert list(map(sys.getrefcount, others)) == counts
+        assert content(db) == expected and content(snapshot) == before
+        snapshot.close()
+        kill(db)
+    with oor.open(tmp_path / "s", background=False) as db:
+        assert content(db) == expected
