@@ -25,7 +25,7 @@ static int oor_python_add(PyObject *module, PyMethodDef *method) {
 int oor_python_install(void) {
     static PyMethodDef methods[] = {
         {"reads_of", oor_reads_of, METH_VARARGS, "reads_of(address: int, fail) -> (lookup, scan)"},
-        {"look_of", oor_look_of, METH_VARARGS, "look_of(address: int, owner, absent) -> look"},
+        {"get_of", oor_get_of, METH_VARARGS, "get_of(address: int, owner, single: dict) -> get"},
         {"pack", oor_batch_pack, METH_O, "pack(pairs: dict) -> bytes | None"},
         {"puts_of", oor_puts_of, METH_VARARGS, "puts_of(...) -> (put_easily, put_durably)"},
     };

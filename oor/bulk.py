@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from itertools import repeat
 from typing import Any, Final
 
-from oor.native import Buffer, Columns, Ops, check, ffi, lib, look_of, owned, sizes
+from oor.native import Buffer, Columns, Ops, check, ffi, get_of, lib, owned, sizes
 
 MANY: Final = 256
 """Pairs of a batch from which on columns are worth their place beside a dict."""
@@ -104,12 +104,13 @@ class Bulk:
     to the dict first is never in the columns.
     """
 
-    __slots__ = ("_look", "raw", "single")
+    __slots__ = ("get", "raw", "single")
 
     def __init__(self) -> None:
         self.raw: Any = owned(lib.oor_bulk_new(), lib.oor_bulk_free)
-        self._look = look_of(self.raw, ABSENT)
         self.single: dict[bytes, Value] = {}
+        self.get = get_of(self.raw, self.single)
+        """The value of a key, None if it is deleted, a default if it is not here: as of a dict."""
 
     @classmethod
     def over(cls, pairs: dict[bytes, Value]) -> Bulk:
@@ -139,13 +140,6 @@ class Bulk:
         check(lib.oor_run_add_bulk(run, self.raw, len(hidden), joined, len(joined), found))
 
     # ---- as of a dict ----------------------------------------------------------------------------
-
-    def get(self, key: bytes, default: Any = None) -> Any:
-        """The value of a key, None if it is deleted, `default` if it is not here."""
-        value = self.single.get(key, ABSENT)
-        if value is ABSENT:
-            value = self._look(key)
-        return default if value is ABSENT else value
 
     def get_many(self, keys: list[bytes]) -> list[Value | Absent]:
         """`get` of each, ABSENT where it is not here, in one crossing."""
@@ -196,8 +190,8 @@ class Bulk:
 
     def first_seen(self, keys: Iterable[bytes]) -> list[bytes]:
         """Those of some keys of the dict that are not in the columns."""
-        look = self._look
-        return [key for key in keys if look(key) is ABSENT]
+        get = get_of(self.raw, {})
+        return [key for key in keys if get(key, ABSENT) is ABSENT]
 
 
 def _value(found: Any) -> Value:

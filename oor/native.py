@@ -34,7 +34,7 @@ from oor.errors import (
 )
 
 __all__ = [
-    "Batch", "Buffer", "Columns", "Ops", "check", "dumps", "ffi", "lib", "loads", "look_of",
+    "Batch", "Buffer", "Columns", "Ops", "check", "dumps", "ffi", "get_of", "lib", "loads",
     "owned", "pack", "puts_of", "reads_of",
 ]  # fmt: skip
 
@@ -155,12 +155,12 @@ where one of them is no bytes or over its limit, or where they are too many for 
 a pair."""
 
 
-def look_of(bulk: Any, absent: object) -> Callable[[bytes], Any]:
-    """A function that looks a key up in columns, which it holds: its value, None where it is
-    deleted, or `absent`. TypeError for what is not exactly bytes. About 100 ns.
+def get_of(bulk: Any, single: dict[bytes, Any]) -> Callable[..., Any]:
+    """`get(key, default=None)` of a dict over columns, both of which it holds: None where the key
+    is deleted. TypeError for what is no bytes. About 100 ns.
     """
-    look: Callable[[bytes], Any] = _module.look_of(int(ffi.cast("uintptr_t", bulk)), bulk, absent)
-    return look
+    get: Callable[..., Any] = _module.get_of(int(ffi.cast("uintptr_t", bulk)), bulk, single)
+    return get
 
 
 def owned(pointer: Any, free: Any, size: int = 0) -> Any:

@@ -160,22 +160,29 @@ def test_columns_are_charged_what_they_take_so_that_a_flush_writes_more_of_them(
     """And what was flushed counts as bytes of users all the same, whichever way it came."""
     batches, payload = 20, 100 * 1000
     for write, place in (
-        ("columns", COLUMN_BYTES), ("pairs", COLUMN_BYTES), ("few pairs", ENTRY_BYTES)
+        ("columns", COLUMN_BYTES), ("pairs", ENTRY_BYTES), ("pairs, ahead", COLUMN_BYTES),
+        ("few, ahead", ENTRY_BYTES),
     ):  # fmt: skip
         with oor.open(tmp_path / write, durability="os", background=False) as db:
+            if write.endswith("ahead"):
+                db.put(b"before", b"")
+                with db._state.lock:
+                    db._state.rotate_memtable()
+            before = db.stats().amplification.user_bytes
             for batch in range(batches):
                 pairs = [(b"%05d%05d" % (batch, n), b"v" * 90) for n in range(1000)]
                 if write == "columns":
                     db.write_columns(*columns_of(pairs))
                 else:
-                    size = 1000 if write == "pairs" else 100
+                    size = 100 if write.startswith("few") else 1000
                     for start in range(0, 1000, size):
                         db.write(pairs[start : start + size])
             memtable = db._state.view.active
-            assert memtable.size == batches * (payload + 1000 * place)
+            assert memtable.size == batches * (payload + 1000 * place), write
             assert memtable.payload() == batches * payload
             db.flush()
-            assert db.stats().amplification.user_bytes == batches * payload
+            flushed = db.stats().amplification.user_bytes - before
+            assert flushed == batches * payload + 6 * write.endswith("ahead")
 
 
 BATCHES = st.lists(st.lists(st.tuples(KEYS, VALUES), min_size=1, max_size=70), max_size=12)
@@ -212,29 +219,31 @@ def test_a_log_is_replayed_into_columns_as_into_a_dict(batches):
             recovery.COLUMNS_FROM = from_bytes
 
 
-def test_a_look_into_columns_holds_them_and_no_more_than_it_should(tmp_path):
-    bulk = Bulk.over({b"k": b"v", b"gone": None, b"": b""})
-    look, raw = bulk._look, bulk.raw
-    held = sys.getrefcount(raw)
-    absents = sys.getrefcount(ABSENT)
+def test_a_lookup_in_columns_is_that_of_a_dict_and_holds_what_it_looks_into():
+    bulk = Bulk.over({b"k": b"v", b"gone": None, b"": b"", b"hidden": b"old"})
+    bulk[b"hidden"], bulk[b"single"], bulk[b"deleted"] = b"new", b"s", None
+    get, raw, single = bulk.get, bulk.raw, bulk.single
+    others = [raw, single, ABSENT, single[b"hidden"]]
+    counts = list(map(sys.getrefcount, others))
     for _ in range(1000):
-        assert look(b"k") == b"v" and look(b"gone") is None and look(b"") == b""
-        assert look(b"other") is ABSENT
-    assert abs(sys.getrefcount(ABSENT) - absents) < 100
-    for wrong in ("k", bytearray(b"k"), None, 5):
-        with pytest.raises(TypeError):
-            look(wrong)
+        assert get(b"k") == get(b"k", ABSENT) == b"v" and get(b"", ABSENT) == b""
+        assert get(b"hidden") == b"new" and get(b"single", ABSENT) == b"s"
+        assert get(b"gone", ABSENT) is get(b"deleted", ABSENT) is None
+        assert get(b"other", ABSENT) is ABSENT and get(b"other") is None
+        for wrong in ((), ("k",), (None,), (5, 5), (b"k", 1, 2), ([],)):
+            with pytest.raises(TypeError):
+                get(*wrong)
+    assert list(map(sys.getrefcount, others)) == counts
     del bulk
-    assert sys.getrefcount(raw) == held - 1, "the look holds them still"
-    assert look(b"k") == b"v"
-    del look
-    assert sys.getrefcount(raw) == held - 2
+    assert get(b"k") == b"v" and get(b"single") == b"s"
+    del get
+    assert sys.getrefcount(raw) == counts[0] - 2 and sys.getrefcount(single) == counts[1] - 2
 
 
-def test_a_look_while_a_writer_adds_sees_one_batch_or_the_next(tmp_path):
+def test_a_lookup_while_a_writer_adds_sees_one_batch_or_the_next(tmp_path):
     keys = [b"%04d" % n for n in range(2000)]
     with oor.open(tmp_path / "s", durability="os", background=False, **UNHINDERED) as db:
-        db.write(dict.fromkeys(keys, b"0"))
+        db.write_columns(*columns_of([(key, b"0") for key in keys]))
         done = threading.Event()
 
         def write():
@@ -266,7 +275,7 @@ def test_a_put_over_columns_goes_the_short_way_unless_a_view_wants_its_note(
     expected = {b"%05d" % n: b"column" for n in range(0, 2 * count, 2)}
     expected |= {b"x%05d" % n: b"column" for n in range(300)}
     with oor.open(tmp_path / "s", durability=durability, background=False) as db:
-        db.write(expected)
+        db.write_columns(*columns_of(list(expected.items())))
         memtable = db._state.view.active
         others = [memtable, memtable.data, memtable.data.single]
         counts = list(map(sys.getrefcount, others))
