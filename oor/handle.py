@@ -104,6 +104,23 @@ class Handle(Reads):
 
     items = scan
 
+    def first(
+        self,
+        start: BytesLike | None = None,
+        stop: BytesLike | None = None,
+        *,
+        prefix: BytesLike | None = None,
+        reverse: bool = False,
+    ) -> tuple[bytes, bytes] | None:
+        """See `Reads.first`. Of tables alone about 2 us."""
+        view: View = self._state.view
+        if view.active.data or view.immutables:
+            return super().first(start, stop, prefix=prefix, reverse=reverse)
+        lower, upper = range_bounds(start, stop, prefix)
+        if lower is not None and upper is not None and lower >= upper:
+            return None
+        return view.version.first(lower, upper, reverse)
+
     def scan_many(
         self,
         ranges: Sequence[tuple[BytesLike, BytesLike]],

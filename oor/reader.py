@@ -3,8 +3,9 @@
 Nothing is locked, written, synced or removed. What a recovery would do on disk is done in memory:
 manifest, tables, and the log above them into a memtable. A writer may replace any file under the
 reader's hands, so what was read counts only if the manifest then still says that the log starts
-where it did; else, and after any error, it is all read again, a bounded number of times. Tables
-that are open stay readable after a compaction has removed their names.
+where it did; else, and after any error, it is all read again: an error that comes again and again
+while nothing changes is the store's own, and a writer may be too fast for `PATIENCE` seconds.
+Tables that are open stay readable after a compaction has removed their names.
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ from oor.version import Version
 COLUMNS_FROM = 1 << 20
 """Bytes of log from which on its mutations stay columns."""
 ATTEMPTS = 10
-"""How often a store that changes meanwhile is read before the reader gives up."""
+"""How often a store is read that shows an error and does not change before it is raised."""
+PATIENCE = 10.0
+"""Seconds for which one that does change is read again and again."""
 _PAUSE = 0.002
 
 
@@ -156,7 +159,9 @@ def _load(
     if not native.exists(os.path.join(directory, names.CURRENT)):
         refuse_without_current(directory)
         raise StorageError("there is no store here", path=directory, errno=errno.ENOENT)
-    for attempt in range(ATTEMPTS):
+    failures, deadline = 0, time.monotonic() + PATIENCE
+    while True:
+        before = _signs(directory)
         try:
             plan = analyze(directory)
             if plan.problem is not None and options.recovery != "salvage":
@@ -167,12 +172,26 @@ def _load(
             if _still_holds(directory, plan):
                 return view, plan.state.flushed_lsn
         except (CorruptionError, FormatError, StorageError):
-            if attempt == ATTEMPTS - 1:
+            failures += _signs(directory) == before
+            if failures == ATTEMPTS:
                 raise
-        time.sleep(_PAUSE * attempt)
-    raise OorError(
-        f"the store changed {ATTEMPTS} times while it was read; try again", path=directory
-    )
+        if time.monotonic() > deadline:
+            raise OorError(
+                f"the store changed for {PATIENCE:.0f} s each time it was read; try again",
+                path=directory,
+            )
+        time.sleep(_PAUSE * failures)
+
+
+def _signs(directory: str) -> tuple[int, int, frozenset[int]] | None:
+    """By what a store that changed is told: epoch, first segment and tables, as the manifest has
+    them; None where it cannot be read.
+    """
+    try:
+        state = read_manifest(directory).state
+    except OorError:
+        return None
+    return state.epoch, state.log_start, frozenset(state.tables)
 
 
 def _replay(plan: RecoveryPlan, *, salvage: bool) -> Memtable:

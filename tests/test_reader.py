@@ -16,6 +16,7 @@ from support.recording import Op, Recording
 import oor
 import oor.reader
 from oor.errors import ClosedError, CorruptionError, ReadOnlyError, StorageError
+from oor.reader import ATTEMPTS
 
 SMALL = {
     "memtable_bytes": 20_000, "segment_bytes": 64 * 1024, "tail_bytes": 16 * 1024,
@@ -199,19 +200,48 @@ def test_a_store_that_changes_while_it_is_read_is_read_again(path, monkeypatch, 
     db.close()
 
 
-def test_a_store_that_never_holds_still_is_given_up_after_some_attempts(db, path, monkeypatch):
-    analyze = oor.reader.analyze
+def test_a_store_that_never_holds_still_is_given_up_after_some_time(db, path, monkeypatch):
+    analyze, plans = oor.reader.analyze, []
 
     def disturbed(directory):
         plan = analyze(directory)
+        plans.append(plan)
         db.put(b"a", b"1")
         db.checkpoint()
         return plan
 
     monkeypatch.setattr(oor.reader, "analyze", disturbed)
-    monkeypatch.setattr(oor.reader, "_PAUSE", 0)
-    with pytest.raises(oor.OorError, match="changed 10 times"):
+    monkeypatch.setattr(oor.reader, "PATIENCE", 0.5)
+    with pytest.raises(oor.OorError, match="changed .* try again"):
         read(path)
+    assert len(plans) > 2
+
+
+@pytest.mark.parametrize("changes", [True, False])
+def test_an_error_of_a_store_that_changes_is_not_the_stores(db, path, monkeypatch, changes):
+    """A reader that meets many of them in a row opens all the same; of one that rests, it says
+    so.
+    """
+    analyze, errors = oor.reader.analyze, []
+
+    def failing(directory):
+        plan = analyze(directory)
+        if len(errors) < 3 * ATTEMPTS:
+            if changes:
+                db.put(b"a", b"1")
+                db.checkpoint()
+            errors.append(oor.StorageError("a segment is gone", path=directory))
+            raise errors[-1]
+        return plan
+
+    monkeypatch.setattr(oor.reader, "analyze", failing)
+    if changes:
+        with read(path) as reader:
+            assert reader[b"a"] == b"1" and len(errors) == 3 * ATTEMPTS
+    else:
+        with pytest.raises(oor.StorageError, match="a segment is gone"):
+            read(path)
+        assert len(errors) == ATTEMPTS
 
 
 def test_readers_see_whole_batches_and_nothing_older_than_when_they_opened(path):
@@ -226,6 +256,9 @@ def test_readers_see_whole_batches_and_nothing_older_than_when_they_opened(path)
                 filler = {b"f%03d" % (i * 7 % 500): b"%d" % i * 20}
                 db.write({b"first": b"%d" % i, b"last": b"%d" % i, **filler})
                 acknowledged[0] = i
+                if i % 16 == 0:
+                    # A thread that never rests keeps the interpreter from the reader.
+                    done.wait(0.001)
 
     started = threading.Event()
     writer = threading.Thread(target=write)
