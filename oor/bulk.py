@@ -89,7 +89,8 @@ class Packed:
 
     def shares_key(self, others: dict[bytes, Value]) -> bool:
         """See `Laid.shares_key`."""
-        return not self._pairs.keys().isdisjoint(others)
+        # Of two views the shorter one is walked.
+        return not self._pairs.keys().isdisjoint(others.keys())
 
     def add_to(self, raw: Any) -> None:
         """See `Laid.add_to`."""
@@ -104,11 +105,12 @@ class Bulk:
     to the dict first is never in the columns.
     """
 
-    __slots__ = ("get", "raw", "single")
+    __slots__ = ("_filled", "get", "raw", "single")
 
     def __init__(self) -> None:
         self.raw: Any = owned(lib.oor_bulk_new(), lib.oor_bulk_free)
         self.single: dict[bytes, Value] = {}
+        self._filled = False
         self.get = get_of(self.raw, self.single)
         """The value of a key, None if it is deleted, a default if it is not here: as of a dict."""
 
@@ -168,7 +170,10 @@ class Bulk:
         return len(self.single) + int(lib.oor_bulk_count(self.raw))
 
     def __bool__(self) -> bool:
-        return bool(self.single) or lib.oor_bulk_count(self.raw) > 0
+        # Every get asks, and nothing ever goes from here.
+        if not self._filled:
+            self._filled = bool(self.single) or lib.oor_bulk_count(self.raw) > 0
+        return self._filled
 
     def __iter__(self) -> Iterator[bytes]:
         """Each key once."""
