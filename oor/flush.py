@@ -42,10 +42,11 @@ def table_options(options: Options, level: int = 0) -> TableOptions:
 def chunks_of(memtable: Memtable) -> Iterator[tuple[list[bytes], list[bytes | None]]]:
     """The pairs of a memtable that nobody writes to, in chunks, in no order; not its columns."""
     data = memtable.data
-    pairs = iter((data.single if isinstance(data, Bulk) else data).items())
-    while chunk := list(islice(pairs, CHUNK_PAIRS)):
-        keys, values = zip(*chunk, strict=True)
-        yield list(keys), list(values)
+    pairs = data.single if isinstance(data, Bulk) else data
+    # Side by side, since an object for each pair would make the collector run.
+    keys, values = iter(pairs), iter(pairs.values())
+    while chunk := list(islice(keys, CHUNK_PAIRS)):
+        yield chunk, list(islice(values, CHUNK_PAIRS))
 
 
 def time_of_day() -> int:
