@@ -34,7 +34,7 @@ TESTS = (
     "test_aio.py", "test_errors.py", "test_allocations.py", "test_classes.py", "test_pressure.py", "test_easy_put.py",
     "test_order.py", "test_db.py", "test_file_systems.py", "test_bytes.py", "test_doctor.py",
     "test_cli.py", "test_reader.py", "test_rare_ways.py", "test_error_fields.py",
-    "test_salvage.py", "test_log_bound.py",
+    "test_salvage.py", "test_log_bound.py", "test_packed_batches.py", "test_bulk.py", "test_publish.py",
     "test_commit.py",  # the last: it takes the interpreter's trace function for itself
 )  # fmt: skip
 Missing = Counter[tuple[str, str]]
