@@ -104,21 +104,13 @@ class Handle(Reads):
 
     items = scan
 
-    def first(
-        self,
-        start: BytesLike | None = None,
-        stop: BytesLike | None = None,
-        *,
-        prefix: BytesLike | None = None,
-        reverse: bool = False,
+    def _first(
+        self, lower: bytes | None, upper: bytes | None, reverse: bool
     ) -> tuple[bytes, bytes] | None:
-        """See `Reads.first`. Of tables alone about 2 us."""
         view: View = self._state.view
         if view.active.data or view.immutables:
-            return super().first(start, stop, prefix=prefix, reverse=reverse)
-        lower, upper = range_bounds(start, stop, prefix)
-        if lower is not None and upper is not None and lower >= upper:
-            return None
+            return super()._first(lower, upper, reverse)
+        # Of tables alone it needs no lock and no view of memtables.
         return view.version.first(lower, upper, reverse)
 
     def scan_many(

@@ -17,6 +17,7 @@ import time
 import weakref
 from collections import Counter
 from dataclasses import asdict
+from itertools import count
 from typing import Any, NoReturn
 
 from oor import names, native
@@ -36,9 +37,10 @@ from oor.version import Version
 COLUMNS_FROM = 1 << 20
 """Bytes of log from which on its mutations stay columns."""
 ATTEMPTS = 10
-"""How often a store is read that shows an error and does not change before it is raised."""
+"""How often a store is read that shows an error and does not change before it is raised, and at the
+least one that does change."""
 PATIENCE = 10.0
-"""Seconds for which one that does change is read again and again."""
+"""Seconds for which one that does change is read again and again, be that more often."""
 _PAUSE = 0.002
 
 
@@ -160,7 +162,7 @@ def _load(
         refuse_without_current(directory)
         raise StorageError("there is no store here", path=directory, errno=errno.ENOENT)
     failures, deadline = 0, time.monotonic() + PATIENCE
-    while True:
+    for tries in count(1):
         before = _signs(directory)
         try:
             plan = analyze(directory)
@@ -175,12 +177,12 @@ def _load(
             failures += _signs(directory) == before
             if failures == ATTEMPTS:
                 raise
-        if time.monotonic() > deadline:
-            raise OorError(
-                f"the store changed for {PATIENCE:.0f} s each time it was read; try again",
-                path=directory,
-            )
+        if tries - failures >= ATTEMPTS and time.monotonic() > deadline:
+            break
         time.sleep(_PAUSE * failures)
+    raise OorError(
+        f"the store changed {tries - failures} times while it was read; try again", path=directory
+    )
 
 
 def _signs(directory: str) -> tuple[int, int, frozenset[int]] | None:

@@ -154,6 +154,12 @@ class Reads(abc.ABC):
         lower, upper = range_bounds(start, stop, prefix)
         if lower is not None and upper is not None and lower >= upper:
             return None
+        return self._first(lower, upper, reverse)
+
+    def _first(
+        self, lower: bytes | None, upper: bytes | None, reverse: bool
+    ) -> tuple[bytes, bytes] | None:
+        """`first`, of bounds that hold something."""
         return first_pair(self._now(), lower, upper, reverse)
 
     def scan_many(

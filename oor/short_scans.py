@@ -179,19 +179,21 @@ class ShortScan(Scan):
     @property
     def pinned(self) -> Pinned | None:
         """What it keeps; None once it let go."""
-        version = self._version
-        if version is None:
-            return None
-        return Pinned("scan", Moment(version, self._views, self._lsn), False, self._made)
+        moment = self._moment()
+        return None if moment is None else Pinned("scan", moment, False, self._made)
+
+    def _moment(self) -> Moment | None:
+        # In this order: whoever lets go, of another thread, begins with the version.
+        views, version = self._views, self._version
+        return None if version is None else Moment(version, views, self._lsn)
 
     def seek(self, key: bytes) -> None:
         """See `Scan.seek`."""
         if not hasattr(self, "_walk"):
-            version = self._version
-            if version is None:
+            moment = self._moment()
+            if moment is None:
                 raise getattr(self, "_error", None) or ClosedError("the scan is closed")
             low, high, reverse, limit = self._range
-            moment = Moment(version, self._views, self._lsn)
             self._walk = Walk(moment, self._pins, low, high, reverse, limit)
             self._let_go()
         super().seek(key)

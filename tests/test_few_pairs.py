@@ -119,3 +119,16 @@ def test_a_seek_of_a_short_scan_over_a_memtable_stays_in_its_view(tmp_path):
         found.close()
         assert all(pin.owner != "scan" for pin in db.pins())
         assert db._state.view.active.noted is None
+
+
+def test_what_waits_for_its_flush_is_seen_under_an_empty_memtable(tmp_path):
+    with oor.open(tmp_path / "s", durability="os", background=False) as db:
+        db.write({b"2": b"table", b"3": b"table"})
+        db.flush()
+        db.write({b"1": b"waits", b"2": b"waits", b"3": None})
+        with db._state.lock:
+            db._state.rotate_memtable()
+        assert db.first() == (b"1", b"waits") and db.first(b"2") == (b"2", b"waits")
+        assert db.first(reverse=True) == (b"2", b"waits") and db.first(b"3") is None
+        assert list(db.scan(limit=5)) == [(b"1", b"waits"), (b"2", b"waits")]
+        assert db.scan_many([(b"1", b"4")], limit=5) == [[(b"1", b"waits"), (b"2", b"waits")]]

@@ -214,7 +214,7 @@ def test_a_store_that_never_holds_still_is_given_up_after_some_time(db, path, mo
     monkeypatch.setattr(oor.reader, "PATIENCE", 0.5)
     with pytest.raises(oor.OorError, match="changed .* try again"):
         read(path)
-    assert len(plans) > 2
+    assert len(plans) >= ATTEMPTS
 
 
 @pytest.mark.parametrize("changes", [True, False])
@@ -235,6 +235,9 @@ def test_an_error_of_a_store_that_changes_is_not_the_stores(db, path, monkeypatc
         return plan
 
     monkeypatch.setattr(oor.reader, "analyze", failing)
+    if not changes:
+        # A look at a large log may take longer than that, and is no change.
+        monkeypatch.setattr(oor.reader, "PATIENCE", 0.0)
     if changes:
         with read(path) as reader:
             assert reader[b"a"] == b"1" and len(errors) == 3 * ATTEMPTS
